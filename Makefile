@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+# Weft. `make demo` and `make check` do everything, on a fresh Debian or Ubuntu too.
+
+VERSION  := 0.1.0
+BUILD    ?= build
+PREFIX   ?= /usr/local
+DESTDIR  ?=
+CC       ?= cc
+OPT      ?= -O2 -g
+SAN      ?=
+WARN     := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes -Wvla -Werror
+CPPFLAGS += -D_GNU_SOURCE -DWEFT_VERSION='"$(VERSION)"' -DWEFT_PREFIX='"$(PREFIX)"'
+CSTD     := -std=c11
+THREADS  := -fopenmp
+V        ?= 0
+ifeq ($(V),0)
+Q := @
+endif
+INC_CT   := -Iir -Icompiler -Ipasses -Ibackends
+INC_RT   := -Iruntime -Iruntime/app
+LIBS_CT  := -lyaml -ljansson -lxxhash -lflint -lm
+LIBS_RT  := -lsodium -lxxhash -ljansson -lpng -ljpeg -lm
+FLINT    := -isystem /usr/include/flint
+
+CT_SRC   := $(sort $(wildcard ir/*.c ir/base/*.c passes/*.c backends/*/*.c compiler/*.c))
+RT_SRC   := $(sort $(wildcard runtime/*/*.c runtime/*/x86/*.c))
+CT_OBJ   := $(CT_SRC:%.c=$(BUILD)/obj/%.o)
+RT_OBJ   := $(RT_SRC:%.c=$(BUILD)/obj/%.o)
+CT_LIB   := $(filter-out %/compiler/main.o,$(CT_OBJ))
+TEST_SRC := $(sort $(wildcard tests/unit/*.c tests/property/*.c tests/kernels/*.c))
+SUPPORT  := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tests/support/*.c)))
+TESTS    := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
+BENCHES  := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(sort $(wildcard tests/bench/*.c)))
+
+.PHONY: all build packages demo check test bench golden golden-update sanitize fuzz format install clean
+.SECONDARY:
+
+all: build
+build: $(BUILD)/weft $(BUILD)/libweft_rt.a
+
+packages:
+	@.ci/packages.sh
+
+# ---- objects: instruction sets by file name, never globally -----------------------------------------
+$(BUILD)/obj/%_avx2.o: ISA := -mavx2 -mfma
+$(BUILD)/obj/%_avx512.o: ISA := -mavx512f -mavx512dq -mavx512vl -mavx512ifma
+$(BUILD)/obj/runtime/%.o: SPEED := -O3 -fno-math-errno
+$(BUILD)/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	@echo '  cc   $<'
+	$(Q)$(CC) $(CSTD) $(OPT) $(SPEED) $(ISA) $(SAN) $(WARN) $(THREADS) $(CPPFLAGS) $(INC_CT) $(INC_RT) -Itests/support $(FLINT) -MMD -MP -c $< -o $@
+
+$(BUILD)/weft: $(CT_OBJ)
+	@echo '  link $@'
+	$(Q)$(CC) $(OPT) $(SAN) $(THREADS) $^ $(LIBS_CT) -o $@
+
+# The library's objects keep their internal names only inside: every global that does not begin with rt_
+# gets the prefix rt_i_. Members are named folder__file.o, so that a reader of nm sees whose they are.
+$(BUILD)/libweft_rt.a: $(RT_OBJ)
+	@rm -rf $(BUILD)/rt $@ && mkdir -p $(BUILD)/rt
+	@nm -g --defined-only $(RT_OBJ) | awk 'NF==3 && $$3 !~ /^rt_/ {print $$3, "rt_i_" $$3}' | sort -u >$(BUILD)/rt/rename
+	@for o in $(RT_OBJ:$(BUILD)/obj/runtime/%=%); do \
+	    objcopy --redefine-syms=$(BUILD)/rt/rename $(BUILD)/obj/runtime/$$o $(BUILD)/rt/$$(echo $$o | sed 's,/,__,g') || exit 1; done
+	@echo '  ar   $@'
+	$(Q)ar rcs $@ $(BUILD)/rt/*.o
+
+# ---- tests -------------------------------------------------------------------------------------------
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT) $(CT_LIB) $(RT_OBJ)
+	@mkdir -p $(@D)
+	@echo '  link $@'
+	$(Q)$(CC) $(OPT) $(SAN) $(THREADS) $^ -lcriterion $(LIBS_CT) $(LIBS_RT) -o $@
+
+$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(RT_OBJ)
+	@mkdir -p $(@D)
+	@echo '  link $@'
+	$(Q)$(CC) $(OPT) $(SAN) $(THREADS) $^ $(LIBS_RT) -o $@
+
+tests: $(TESTS)
+
+check: packages
+	@$(MAKE) --no-print-directory -j$$(nproc) build tests >$(BUILD).log 2>&1 || { cat $(BUILD).log; rm -f $(BUILD).log; exit 1; }
+	@rm -f $(BUILD).log
+	@tests/run.sh $(BUILD)
+
+# Only the tests whose name matches: make test T=unit/test_layout
+test: build tests
+	@tests/run.sh $(BUILD) '$(T)'
+
+golden: build
+	@tests/golden/run.sh $(BUILD)
+golden-update: build
+	@tests/golden/run.sh $(BUILD) --update
+
+bench: packages
+	@$(MAKE) --no-print-directory -j$$(nproc) build $(BENCHES)
+	@for b in $(BENCHES); do $$b || exit 1; done
+
+# The same tests under AddressSanitizer and UndefinedBehaviorSanitizer
+sanitize: packages
+	@$(MAKE) --no-print-directory -j$$(nproc) BUILD=build/sanitize SAN='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer' build tests
+	@WEFT_EXTRA_CFLAGS='-fsanitize=address,undefined' ASAN_OPTIONS=detect_leaks=0 tests/run.sh build/sanitize
+
+# Coverage-guided fuzzing of every reader, FUZZ_SECONDS each (needs clang)
+FUZZ_SECONDS ?= 20
+fuzz: packages
+	@tests/fuzz/run.sh $(FUZZ_SECONDS)
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+# ---- the example ----------------------------------------------------------------------------------------
+demo: packages
+	@$(MAKE) --no-print-directory -j$$(nproc) build >$(BUILD).log 2>&1 || { cat $(BUILD).log; rm -f $(BUILD).log; exit 1; }
+	@rm -f $(BUILD).log
+	@examples/demo.sh $(BUILD)
+
+install: build
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include/weft $(DESTDIR)$(PREFIX)/share/doc/weft
+	install -m 755 $(BUILD)/weft $(DESTDIR)$(PREFIX)/bin/weft
+	install -m 644 $(BUILD)/libweft_rt.a $(DESTDIR)$(PREFIX)/lib/libweft_rt.a
+	install -m 644 runtime/rt.h runtime/rt_client.h runtime/rt_clear.h runtime/app/rt_app.h $(DESTDIR)$(PREFIX)/include/weft/
+	install -m 644 README.md compiler/MODEL.md $(DESTDIR)$(PREFIX)/share/doc/weft/
+	printf 'prefix=%s\nlibdir=$${prefix}/lib\nincludedir=$${prefix}/include/weft\n\nName: weft\nDescription: runtime of programs compiled by Weft\nVersion: %s\nLibs: -L$${libdir} -lweft_rt $(LIBS_RT) -fopenmp\nCflags: -I$${includedir}\n' \
+	    '$(PREFIX)' '$(VERSION)' >$(DESTDIR)$(PREFIX)/lib/pkgconfig/weft.pc
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(CT_OBJ:.o=.d) $(RT_OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/obj/%.d)
