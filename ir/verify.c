@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ir.h"
+
+#include <math.h>
+#include <string.h>
+
+/* What is legal at each stage. Runs after every pass, so it is linear in the program. */
+
+struct check {
+    const struct prog *p;
+    const char *after_pass;
+    const struct node *n; /* under examination, or NULL */
+    uint32_t index;
+};
+
+static WEFT_NORETURN void refuse(const struct check *c, const char *why) {
+    struct str s;
+    str_init(&s, c->p->arena);
+    str_add(&s, "");
+    struct loc loc = NO_LOC;
+    if (c->n) {
+        node_print(c->p, c->n, c->index, &s);
+        s.s[s.len - 1] = '\0'; /* the newline */
+        loc = c->n->loc;
+    }
+    const char *in = c->n ? "\n    in: " : "";
+    if (c->after_pass) {
+        BUG("after %s: %s%s%s", c->after_pass, why, in, s.s);
+    }
+    diag_fatal(loc, "not a legal %s program: %s%s%s", stage_name(c->p->stage), why, in, s.s);
+}
+
+#define REFUSE(c, ...) refuse(c, arena_printf((c)->p->arena, __VA_ARGS__))
+
+/* ---- every stage ---------------------------------------------------------------------------- */
+
+static void check_form(const struct check *c) {
+    const struct node *n = c->n;
+    const struct op_info *info = &op_info[n->op];
+    for (uint32_t i = 0; i < n->num_args; i++) {
+        if (n->args[i] >= c->index) {
+            REFUSE(c, "operand %u does not come before its use", n->args[i]);
+        }
+    }
+    uint32_t pos = 0;
+    for (uint32_t i = 0; i < n->num_attrs; i++) {
+        while (pos < info->num_attrs && info->attr[pos] != n->attrs[i].key) {
+            pos++;
+        }
+        if (pos == info->num_attrs) {
+            REFUSE(c, "attribute '%s' is unknown, repeated or out of order", key_name(n->attrs[i].key));
+        }
+    }
+    if (!n->layer) {
+        REFUSE(c, "the node has no layer");
+    }
+}
+
+static struct type check_type(const struct check *c) {
+    const struct node *n = c->n;
+    struct type t;
+    const char *why;
+    if (!type_infer(c->p, n->op, n->args, n->num_args, n->attrs, n->num_attrs, &t, &why) ||
+        !type_agrees(n->op, &t, &n->type, &why)) {
+        REFUSE(c, "%s: %s", op_info[n->op].name, why);
+    }
+    return t;
+}
+
+static void check_tables(struct check *c) {
+    const struct prog *p = c->p;
+    for (uint32_t i = 0; i < p->consts.len; i++) {
+        c->n = &p->consts.at[i];
+        c->index = i;
+        if (!op_info[c->n->op].is_const) {
+            REFUSE(c, "%s is no constant", op_info[c->n->op].name);
+        }
+        check_form(c);
+        check_type(c);
+    }
+    c->n = NULL;
+    for (uint32_t i = 0; i < p->num_layouts; i++) {
+        struct layout l = p->layouts[i];
+        const char *why;
+        if (!layout_finish(&l, &why)) {
+            REFUSE(c, "layout @%u: %s", i, why);
+        }
+    }
+    for (uint32_t i = 0; i < p->num_maps; i++) {
+        const char *why;
+        if (!lmap_check(p, &p->maps[i], &why)) {
+            REFUSE(c, "map &%u: %s", i, why);
+        }
+    }
+}
+
+/* ---- nn: layouts ---------------------------------------------------------------------------- */
+
+static void check_layout(const struct check *c, bool laid_out) {
+    const struct prog *p = c->p;
+    const struct node *n = c->n;
+    if (n->type.kind != KIND_TENSOR) {
+        return;
+    }
+    uint32_t id = n->type.layout;
+    if ((id != NONE) != laid_out) {
+        REFUSE(c, "some tensors have a layout and some have none");
+    }
+    if (!laid_out) {
+        return;
+    }
+    if (id >= p->num_layouts) {
+        REFUSE(c, "there is no layout @%u", id);
+    }
+    const struct layout *l = &p->layouts[id];
+    if (l->c != n->type.dims[0] || l->h != n->type.dims[1] || l->w != n->type.dims[2]) {
+        REFUSE(c, "layout @%u is for %ux%ux%u", id, l->c, l->h, l->w);
+    }
+    if (n->op == OP_map) {
+        const struct lmap *m = &p->maps[node_int(n, KEY_map)];
+        bool same = m->out_layout == id;
+        for (uint32_t i = 0; same && i < m->num_terms; i++) {
+            same = m->term[i].in_layout == p->nodes.at[n->args[i]].type.layout;
+        }
+        if (!same) {
+            REFUSE(c, "the map's layouts are not those of its operands and its result");
+        }
+        return;
+    }
+    for (uint32_t i = 0; i < n->num_args; i++) {
+        if (p->nodes.at[n->args[i]].type.layout != id) {
+            REFUSE(c, "operands and result have different layouts");
+        }
+    }
+}
+
+/* ---- ckks: levels, scales, keys, registers -------------------------------------------------- */
+
+struct ckks {
+    bool levelled;
+    double log2_q[1025]; /* log2 of q_0 .. q_(i-1) */
+    uint32_t *holder;    /* which node's value a register holds */
+};
+
+static struct ckks prepare_ckks(const struct check *c) {
+    const struct prog *p = c->p;
+    const struct params *par = &p->params;
+    struct ckks k = {0};
+    for (uint32_t i = 0; i < p->nodes.len && !k.levelled; i++) {
+        k.levelled = p->nodes.at[i].type.level >= 0;
+    }
+    const char *why;
+    if ((par->log_n != 0 || k.levelled) && !params_check(par, &why)) {
+        REFUSE(c, "parameters: %s", why);
+    }
+    for (uint32_t i = 0; i < par->num_q && i < 1024; i++) {
+        k.log2_q[i + 1] = k.log2_q[i] + log2((double)par->q[i]);
+    }
+    for (uint32_t i = 0; i < p->num_keys; i++) {
+        const struct key_spec *key = &p->keys[i];
+        if ((i > 0 && key->by <= p->keys[i - 1].by) || key->by < 0 || key->by >= (int64_t)1 << (par->log_n - 1) ||
+            key->level < 0 || (uint32_t)key->level >= par->num_q) {
+            REFUSE(c, "key %u (by=%lld level=%d) is out of order or out of range", i, (long long)key->by, key->level);
+        }
+    }
+    if (p->num_regs != 0) {
+        k.holder = arena_array(p->arena, p->num_regs, sizeof *k.holder);
+        memset(k.holder, 0xff, p->num_regs * sizeof *k.holder);
+    }
+    return k;
+}
+
+static void check_level(const struct check *c, const struct ckks *k, const struct type *inferred) {
+    const struct type *t = &c->n->type;
+    if (t->kind == KIND_NONE) {
+        return;
+    }
+    if (c->p->params.log_n != 0 && t->n > 1u << (c->p->params.log_n - 1)) {
+        REFUSE(c, "%u slots do not fit in a ring of degree 2^%u", t->n, c->p->params.log_n);
+    }
+    if ((t->level >= 0) != k->levelled) {
+        REFUSE(c, "some values have a level and some have none");
+    }
+    if (!k->levelled) {
+        return;
+    }
+    if ((uint32_t)t->level >= c->p->params.num_q) {
+        REFUSE(c, "level %d, but there are %u primes", t->level, c->p->params.num_q);
+    }
+    if (!(t->scale > 0) || log2(t->scale) >= k->log2_q[t->level + 1]) {
+        REFUSE(c, "scale %.17g does not fit in the modulus of level %d", t->scale, t->level);
+    }
+    if (c->n->op == OP_input) {
+        return; /* the parameters decide */
+    }
+    if (t->level != inferred->level) {
+        REFUSE(c, "level %d, the operands give %d", t->level, inferred->level);
+    }
+    if (fabs(t->scale - inferred->scale) > 0x1p-40 * inferred->scale) {
+        REFUSE(c, "scale %.17g, the operands give %.17g", t->scale, inferred->scale);
+    }
+}
+
+static void check_key(const struct check *c) {
+    const struct prog *p = c->p;
+    if (c->n->op != OP_key_mul || p->num_keys == 0) {
+        return;
+    }
+    int64_t half = (int64_t)1 << (p->params.log_n - 1);
+    int64_t by = node_int_or(c->n, KEY_by, 0) & (half - 1);
+    for (uint32_t i = 0; i < p->num_keys; i++) {
+        if (p->keys[i].by == by && p->keys[i].level >= c->n->type.level) {
+            return;
+        }
+    }
+    REFUSE(c, "there is no key by=%lld for level %d", (long long)by, c->n->type.level);
+}
+
+static void check_register(const struct check *c, const struct ckks *k) {
+    const struct node *n = c->n;
+    if (!k->holder) {
+        if (n->reg != NONE) {
+            REFUSE(c, "a register is assigned, but there are none");
+        }
+        return;
+    }
+    bool apart = n->op == OP_decompose || n->op == OP_key_mul || n->op == OP_mul || n->op == OP_pmac;
+    for (uint32_t i = 0; i < n->num_args; i++) {
+        uint32_t reg = c->p->nodes.at[n->args[i]].reg; /* in range: checked at the operand */
+        if (k->holder[reg] != n->args[i]) {
+            REFUSE(c, "register %u no longer holds %%%u", reg, n->args[i]);
+        }
+        if (apart && reg == n->reg) {
+            REFUSE(c, "the result may not overwrite an operand");
+        }
+    }
+    if (n->type.kind != KIND_NONE) {
+        if (n->reg >= c->p->num_regs) {
+            REFUSE(c, "there is no register for the value");
+        }
+        k->holder[n->reg] = c->index;
+    }
+}
+
+/* ---- a program ------------------------------------------------------------------------------ */
+
+static void check_nodes(struct check *c) {
+    const struct prog *p = c->p;
+    struct ckks k = {0};
+    bool laid_out = false;
+    c->n = NULL;
+    if (p->stage == STAGE_CKKS) {
+        k = prepare_ckks(c);
+    }
+    for (uint32_t i = 0; i < p->nodes.len && !laid_out; i++) {
+        laid_out = p->nodes.at[i].type.kind == KIND_TENSOR && p->nodes.at[i].type.layout != NONE;
+    }
+    uint32_t outputs = 0;
+    for (uint32_t i = 0; i < p->nodes.len; i++) {
+        c->n = &p->nodes.at[i];
+        c->index = i;
+        check_form(c);
+        struct type inferred = check_type(c);
+        check_layout(c, laid_out);
+        if (p->stage == STAGE_CKKS) {
+            check_level(c, &k, &inferred);
+            check_key(c);
+            check_register(c, &k);
+        }
+        outputs += c->n->op == OP_output;
+    }
+    c->n = NULL;
+    if (outputs != 1) {
+        REFUSE(c, "it has %u outputs, it must have 1", outputs);
+    }
+}
+
+void prog_verify(const struct prog *p, const char *after_pass) {
+    struct check c = {.p = p, .after_pass = after_pass};
+    check_tables(&c);
+    if (p->reference.len != 0) {
+        struct prog reference = *p;
+        reference.stage = STAGE_NN;
+        reference.nodes = p->reference;
+        struct check r = {.p = &reference, .after_pass = after_pass};
+        check_nodes(&r);
+    }
+    check_nodes(&c);
+}
