@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KERNEL_KERNEL_H
+#define KERNEL_KERNEL_H
+
+/*
+ * The hot loops, each with its whole contract. ref.c is their definition; every variant returns the
+ * same words (all results are canonical residues, and no kernel computes in floating point where
+ * rounding could show, except as written), so a program's output does not depend on the CPU.
+ *
+ * Common to all:
+ *   - a residue is canonical when it lies in [0, q); all outputs are canonical unless said otherwise;
+ *   - pointers need 8-byte alignment; 64-byte alignment is faster;
+ *   - an output may be the same array as an input of the same length and type, or disjoint from it;
+ *     partial overlap is not allowed;
+ *   - n is any length >= 1 in pointwise kernels;
+ *   - no kernel allocates, locks, or has state.
+ */
+
+#include "mod.h"
+
+#define K_MIN_LOG_N 4u
+#define K_MAX_LOG_N 17u
+#define K_TAIL_WORDS 48u /* words of ntt_table.tail for 64 coefficients */
+
+/*
+ * Twiddle table of one prime. psi is a primitive 2N-th root of unity, brv reverses log_n bits:
+ *
+ *     w[k] = psi^brv(k),  ws[k] = its Shoup word,  k = 0 .. N-1
+ *
+ * Three facts keep it small, which matters because a program uses many primes and their tables come
+ * from memory, not from cache:
+ *   - for every power of two M <= N the first M entries are the table of size M for the root
+ *     psi^(N/M), so transforms in the subring of polynomials in X^(N/M) need nothing more;
+ *   - w[2m-1-i] = -1 / w[m+i] for 0 <= i < m, m a power of two, so the inverse transform reads the
+ *     same table backwards;
+ *   - w[2k+e] = w[2k] w[e] and w[4k+e] = w[4k] w[e] (bits of k and e are disjoint, so the exponents
+ *     add), so three twiddles and the constants w[1], w[2], w[3] serve the seven of three stages.
+ * `tail` holds the twiddles of the three last stages once more, in the order in which a vector of
+ * eight lanes wants them (only for N >= 64, else NULL): block b = 0 .. N/64-1 has three pairs
+ * (8 words of w, 8 words of ws); lane v of them is w[N/8 + 8b+v], w[N/4 + 2(8b+v)],
+ * w[N/2 + 4(8b+v)].
+ */
+struct ntt_table {
+    struct modulus mod;
+    unsigned log_n;
+    uint64_t psi;
+    const uint64_t *w;
+    const uint64_t *ws;
+    const uint64_t *tail;
+    uint64_t m_inv[K_MAX_LOG_N + 1u]; /* m_inv[k] = 2^-k mod q */
+};
+
+struct kernels {
+    enum rt_cpu level;
+
+    /* ---- number theoretic transform -------------------------------------------------------- */
+
+    /*
+     * Forward negacyclic transform of size M = 2^log_m, log_m <= t->log_n, log_m >= 1.
+     * in: coefficients a_0 .. a_{M-1} in natural order, each in [0, 4q) (lazy input).
+     * out[i] = a(phi^(2 brv(i) + 1)), phi = psi^(N/M), brv on log_m bits. Canonical.
+     */
+    void (*ntt)(uint64_t *out, const uint64_t *in, const struct ntt_table *t, unsigned log_m);
+
+    /*
+     * Inverse of ntt times a constant: in[i] in [0, 2q) in the order of ntt's output; out holds the
+     * coefficients, times c in [0, q), canonical. The factor M^-1 is included: c = 1 is the plain
+     * inverse. c costs nothing, and callers that multiply by a constant anyway put it here.
+     */
+    void (*intt)(uint64_t *out, const uint64_t *in, const struct ntt_table *t, unsigned log_m,
+                 uint64_t c);
+
+    /* ---- pointwise; all inputs canonical --------------------------------------------------- */
+
+    void (*add)(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n, uint64_t q);
+    void (*sub)(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n, uint64_t q);
+    void (*neg)(uint64_t *out, const uint64_t *a, size_t n, uint64_t q);
+    /* out = a + c, c canonical */
+    void (*add_const)(uint64_t *out, const uint64_t *a, uint64_t c, size_t n, uint64_t q);
+    /* out = a b */
+    void (*mul)(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n,
+                const struct modulus *m);
+    /* out = acc + a b; out may be acc */
+    void (*mul_add)(uint64_t *out, const uint64_t *acc, const uint64_t *a, const uint64_t *b,
+                    size_t n, const struct modulus *m);
+    /* out = a c; a may be any word below 2^52; c canonical with Shoup word cs */
+    void (*mul_const)(uint64_t *out, const uint64_t *a, uint64_t c, uint64_t cs, size_t n,
+                      uint64_t q);
+    /* out = acc + a c; a < 2^52; out may be acc */
+    void (*mul_const_add)(uint64_t *out, const uint64_t *acc, const uint64_t *a, uint64_t c,
+                          uint64_t cs, size_t n, uint64_t q);
+    /* out = (a - b) c: the last step of rescaling and mod-down */
+    void (*sub_mul_const)(uint64_t *out, const uint64_t *a, const uint64_t *b, uint64_t c,
+                          uint64_t cs, size_t n, uint64_t q);
+
+    /* ---- inner products -------------------------------------------------------------------- */
+
+    /*
+     * out[i] = init[i] + sum_{t < terms} a[t][a_off + i] * b[t][b_off + i] mod q, 0 <= i < n.
+     * init may be NULL (zero) or out. terms >= 1, any number. Inputs canonical. out must not overlap
+     * any a[t], b[t].
+     */
+    void (*mac)(uint64_t *out, const uint64_t *init, const uint64_t *const *a,
+                const uint64_t *const *b, size_t terms, size_t a_off, size_t b_off, size_t n,
+                const struct modulus *m);
+
+    /*
+     * The same where every value of b serves 2^log_run neighbours:
+     * out[i] = init[i] + sum_t a[t][a_off + i] * b[t][b_off + (i >> log_run)] mod q.
+     * n is a multiple of 2^log_run.
+     */
+    void (*mac_run)(uint64_t *out, const uint64_t *init, const uint64_t *const *a,
+                    const uint64_t *const *b, size_t terms, size_t a_off, size_t b_off,
+                    unsigned log_run, size_t n, const struct modulus *m);
+
+    /* ---- change of base -------------------------------------------------------------------- */
+
+    /*
+     * out[i] = sum_{j < k} x[j * stride + i] * w[j] mod q: one output prime of a fast base
+     * conversion. 1 <= k <= 129, x < 2^52, w canonical mod q (no Shoup words). out disjoint from x.
+     */
+    void (*bconv)(uint64_t *out, const uint64_t *x, size_t stride, const uint64_t *w, size_t k,
+                  size_t n, const struct modulus *m);
+
+    /*
+     * Quotient of the same conversion: out[i] = round(sum_j x[j * stride + i] / p_j) for canonical
+     * x_j in [0, p_j), in fixed point: with s_j = 50 - bits_j and f_j = floor(2^101 / (p_j 2^s_j)),
+     *
+     *     out[i] = (sum_j floor((x_j << s_j) f_j / 2^52) + 2^48) >> 49.
+     *
+     * The sum is the true one times 2^49 less at most 2k, so the result is exact unless the true sum
+     * is within 2k * 2^-49 above a half-integer; then it may be one too small. f[j] = f_j < 2^52,
+     * shift[j] = s_j. 1 <= k <= 128. out in [0, k]. out disjoint from x.
+     */
+    void (*bconv_quot)(uint64_t *out, const uint64_t *x, size_t stride, const uint64_t *f,
+                       const unsigned *shift, size_t k, size_t n);
+
+    /*
+     * Centred reduction of one prime's residues into another: x in [0, p) stands for x when
+     * x <= (p-1)/2 and for x - p otherwise; out is that integer mod q.
+     */
+    void (*recentre)(uint64_t *out, const uint64_t *x, uint64_t p, size_t n,
+                     const struct modulus *m);
+
+    /* ---- automorphism ---------------------------------------------------------------------- */
+
+    /*
+     * X -> X^g on the evaluation form: out[i - first] = in[perm(i)] for first <= i < first + n, where
+     * 2 brv(perm(i)) + 1 = g (2 brv(i) + 1) mod 2N, N = 2^log_n. g odd, in [1, 2N). `in` is a whole
+     * limb; out is disjoint from it. first and n are multiples of 8. Blocks of 2^k indices
+     * (k <= log_n) go to blocks of 2^k indices, so tiles read whole cache lines.
+     */
+    void (*gather)(uint64_t *out, const uint64_t *in, uint64_t g, unsigned log_n, size_t first,
+                   size_t n);
+
+    /* ---- integers and reals to residues ----------------------------------------------------- */
+
+    /* out = x mod q, any x. Time does not depend on x. */
+    void (*from_i64)(uint64_t *out, const int64_t *x, size_t n, const struct modulus *m);
+    void (*from_i32)(uint64_t *out, const int32_t *x, size_t n, const struct modulus *m);
+
+    /*
+     * out = rint(x) mod q for finite |x| < 2^100, rounding to the nearest integer, ties to even:
+     * y = rint(x), h = trunc(y 2^-50), l = y - h 2^50 (exact), h 2^50 + l mod q.
+     */
+    void (*from_double)(uint64_t *out, const double *x, size_t n, const struct modulus *m);
+};
+
+/* Fills k with the best variants up to `level` (lowered to what the machine has). */
+void k_init(struct kernels *k, enum rt_cpu level);
+
+/* Used by k_init: each overrides what it has. They exist where they can be compiled. */
+void k_init_ref(struct kernels *k);
+void k_init_avx2(struct kernels *k);
+void k_init_avx512(struct kernels *k);
+
+#endif
