@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Sums, products and changes of level or scale: everything but key switching and plaintexts. */
+#include "eval/eval.h"
+
+#include <string.h>
+
+static void set(struct eval_reg *g, enum eval_kind kind, int32_t level, double scale) {
+    g->kind = kind;
+    g->level = level;
+    g->scale = scale;
+}
+
+typedef void ring_binary(const struct ring *r, uint64_t *out, const uint64_t *x, const uint64_t *y,
+                         struct ring_basis b);
+
+static void add_or_sub(rt_eval *e, const char *op, ring_binary *f, uint32_t out, uint32_t a,
+                       uint32_t b) {
+    const struct eval_reg *x = rt_eval_in(e, op, a, EVAL_ANY);
+    const struct eval_reg *y = rt_eval_in(e, op, b, EVAL_ANY);
+    if (x == NULL || y == NULL || !rt_eval_same(e, op, x, y)) {
+        return;
+    }
+    struct eval_reg *z = rt_eval_out(e, op, out, x->kind, x->level);
+    if (z == NULL) {
+        return;
+    }
+    size_t words = rt_eval_part_words(e, x->kind, x->level);
+    unsigned parts = rt_eval_parts(e, x->kind, x->level);
+    for (size_t i = 0; i < parts; i++) {
+        f(e->ctx->ring, z->at + i * words, x->at + i * words, y->at + i * words, eval_basis(e, x));
+    }
+    set(z, x->kind, x->level, x->scale);
+}
+
+void rt_add(rt_eval *e, uint32_t out, uint32_t a, uint32_t b) {
+    add_or_sub(e, "rt_add", ring_add, out, a, b);
+}
+
+void rt_sub(rt_eval *e, uint32_t out, uint32_t a, uint32_t b) {
+    add_or_sub(e, "rt_sub", ring_sub, out, a, b);
+}
+
+/* (x0 + x1 s)(y0 + y1 s), limb by limb while the words are near. */
+void rt_mul(rt_eval *e, uint32_t out, uint32_t a, uint32_t b) {
+    static const char op[] = "rt_mul";
+    const struct eval_reg *x = rt_eval_in(e, op, a, 1u << EVAL_CT);
+    const struct eval_reg *y = rt_eval_in(e, op, b, 1u << EVAL_CT);
+    if (x == NULL || y == NULL) {
+        return;
+    }
+    if (x->level != y->level) {
+        rt_eval_mistake(e, op, "operands at levels %d and %d", x->level, y->level);
+        return;
+    }
+    if (out == a || out == b) {
+        rt_eval_mistake(e, op, "result and operand share register %u", out);
+        return;
+    }
+    double scale = x->scale * y->scale;
+    struct eval_reg *z = rt_eval_out(e, op, out, EVAL_CT3, x->level);
+    if (z == NULL || !rt_eval_scale(e, op, scale)) {
+        return;
+    }
+    const struct ring *r = e->ctx->ring;
+    const struct kernels *k = &r->k;
+    size_t n = r->n;
+    size_t limbs = (size_t)x->level + 1;
+    size_t part = limbs * n;
+    SYS_PARALLEL_FOR
+    for (size_t i = 0; i < limbs; i++) {
+        const struct modulus *m = &r->ntt[i].mod;
+        const uint64_t *x0 = x->at + i * n, *x1 = x0 + part;
+        const uint64_t *y0 = y->at + i * n, *y1 = y0 + part;
+        uint64_t *z0 = z->at + i * n, *z1 = z0 + part, *z2 = z1 + part;
+        k->mul(z1, x0, y1, n, m);
+        if (x == y) {
+            k->add(z1, z1, z1, n, m->q);
+        } else {
+            k->mul_add(z1, z1, x1, y0, n, m);
+        }
+        k->mul(z0, x0, y0, n, m);
+        k->mul(z2, x1, y1, n, m);
+    }
+    set(z, EVAL_CT3, x->level, scale);
+}
+
+/*
+ * Division by P (of an extended value) and by the last `drop` primes. The parts of the result are
+ * shorter than those of the operand, so in place each lands on words that were read already; but
+ * ring_mod_down must not overwrite its input, so then it writes to e->poly first.
+ */
+static void divide(rt_eval *e, const char *op, uint32_t out, uint32_t in, uint32_t drop,
+                   unsigned kinds) {
+    const struct eval_reg *x = rt_eval_in(e, op, in, kinds);
+    if (x == NULL) {
+        return;
+    }
+    const struct ring *r = e->ctx->ring;
+    struct ring_basis b = eval_basis(e, x);
+    if (drop > b.level || drop + b.special == 0) {
+        rt_eval_mistake(e, op, "cannot drop %u primes at level %u", drop, b.level);
+        return;
+    }
+    enum eval_kind kind = x->kind == EVAL_CTX ? EVAL_CT : x->kind;
+    double scale = x->scale;
+    for (uint32_t i = 0; i < drop; i++) {
+        scale /= (double)r->ntt[b.level - i].mod.q;
+    }
+    int32_t level = x->level - (int32_t)drop;
+    struct eval_reg *z = rt_eval_out(e, op, out, kind, level);
+    if (z == NULL || !rt_eval_scale(e, op, scale)) {
+        return;
+    }
+    size_t words_in = rt_eval_part_words(e, x->kind, x->level);
+    size_t words_out = rt_eval_part_words(e, kind, level);
+    unsigned parts = rt_eval_parts(e, kind, level);
+    for (size_t i = 0; i < parts; i++) {
+        uint64_t *to = z->at + i * words_out;
+        uint64_t *via = out == in ? e->poly : to;
+        ring_mod_down(r, via, x->at + i * words_in, b, drop, e->scratch);
+        if (via != to) {
+            memcpy(to, via, words_out * sizeof *to);
+        }
+    }
+    set(z, kind, level, scale);
+}
+
+void rt_mod_down(rt_eval *e, uint32_t out, uint32_t in, uint32_t drop) {
+    divide(e, "rt_mod_down", out, in, drop, 1u << EVAL_CTX);
+}
+
+void rt_rescale(rt_eval *e, uint32_t out, uint32_t in, uint32_t drop) {
+    if (drop == 0) {
+        rt_eval_mistake(e, "rt_rescale", "nothing to drop");
+        return;
+    }
+    divide(e, "rt_rescale", out, in, drop, 1u << EVAL_CT | 1u << EVAL_CT3);
+}
+
+/*
+ * Digits may lose limbs too: a digit d_j = x mod (its primes) is still x modulo those that are left,
+ * which is all that the key switch needs.
+ */
+void rt_drop_to(rt_eval *e, uint32_t out, uint32_t in, int32_t level) {
+    static const char op[] = "rt_drop_to";
+    const struct eval_reg *x = rt_eval_in(e, op, in, EVAL_ANY | 1u << EVAL_DIGITS);
+    if (x == NULL) {
+        return;
+    }
+    if (level < 0 || level > x->level) {
+        rt_eval_mistake(e, op, "from level %d to %d", x->level, level);
+        return;
+    }
+    struct eval_reg *z = rt_eval_out(e, op, out, x->kind, level);
+    if (z == NULL) {
+        return;
+    }
+    struct ring_basis b = eval_basis(e, x);
+    size_t n = e->ctx->ring->n;
+    size_t q_words = ((size_t)level + 1) * n;
+    size_t words_in = rt_eval_part_words(e, x->kind, x->level);
+    size_t words_out = rt_eval_part_words(e, x->kind, level);
+    unsigned parts = rt_eval_parts(e, x->kind, level);
+    /* in place, every part moves towards the start or stays */
+    for (size_t i = 0; i < parts; i++) {
+        uint64_t *to = z->at + i * words_out;
+        const uint64_t *from = x->at + i * words_in;
+        memmove(to, from, q_words * sizeof *to);
+        memmove(to + q_words, from + ((size_t)b.level + 1) * n, b.special * n * sizeof *to);
+    }
+    set(z, x->kind, level, x->scale);
+}
+
+void rt_raise_scale(rt_eval *e, uint32_t out, uint32_t in, int64_t times) {
+    static const char op[] = "rt_raise_scale";
+    const struct eval_reg *x = rt_eval_in(e, op, in, EVAL_ANY);
+    if (x == NULL) {
+        return;
+    }
+    if (times < 1 || times >= INT64_C(1) << MOD_MAX_BITS) {
+        rt_eval_mistake(e, op, "factor %lld", (long long)times);
+        return;
+    }
+    double scale = x->scale * (double)times;
+    struct eval_reg *z = rt_eval_out(e, op, out, x->kind, x->level);
+    if (z == NULL || !rt_eval_scale(e, op, scale)) {
+        return;
+    }
+    const struct ring *r = e->ctx->ring;
+    struct ring_basis b = eval_basis(e, x);
+    uint64_t c[RING_MAX_PRIMES];
+    ring_residues(r, c, times, b);
+    size_t words = ring_words(r, b);
+    unsigned parts = rt_eval_parts(e, x->kind, x->level);
+    for (size_t i = 0; i < parts; i++) {
+        ring_mul_const(r, z->at + i * words, x->at + i * words, c, b);
+    }
+    set(z, x->kind, x->level, scale);
+}

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "eval/eval.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- life cycle --------------------------------------------------------------------------- */
+
+static enum rt_status check_program(const struct rt_program *p, struct rt_error *err) {
+    const struct rt_interface *model = p->interface;
+    for (uint32_t i = 0; i < model->input.num_ct + model->output.num_ct; i++) {
+        uint32_t reg = i < model->input.num_ct ? p->input_regs[i]
+                                               : p->output_regs[i - model->input.num_ct];
+        bool unread = i < model->input.num_ct && reg == UINT32_MAX;
+        if (reg >= p->num_regs && !unread) {
+            return core_fail(err, RT_ERR_ARGUMENT, "%s: there is no register %u", model->name, reg);
+        }
+    }
+    return RT_OK;
+}
+
+static enum rt_status make_registers(rt_eval *e, struct rt_error *err) {
+    const struct rt_program *p = e->program;
+    const char *name = p->interface->name;
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < p->num_regs; i++) {
+        uint64_t words = p->reg_words[i];
+        if (words > (UINT64_MAX >> 8) - total) {
+            return core_fail(err, RT_ERR_ARGUMENT, "%s: register %u is too large", name, i);
+        }
+        total += (words + 7) & ~UINT64_C(7);
+    }
+    e->regs = sys_alloc_array((size_t)p->num_regs + 1, sizeof *e->regs);
+    e->reg_memory = sys_alloc_array((size_t)total + 1, sizeof *e->reg_memory);
+    if (e->regs == NULL || e->reg_memory == NULL) {
+        return core_fail(err, RT_ERR_MEMORY, "%s: out of memory: registers need %llu MiB", name,
+                         (unsigned long long)(total >> 17));
+    }
+    e->reg_words = total;
+    uint64_t at = 0;
+    for (uint32_t i = 0; i < p->num_regs; i++) {
+        e->regs[i].at = e->reg_memory + at;
+        e->regs[i].capacity = p->reg_words[i];
+        at += (p->reg_words[i] + 7) & ~UINT64_C(7);
+    }
+    return RT_OK;
+}
+
+static enum rt_status make_scratch(rt_eval *e, struct rt_error *err) {
+    const struct ring *r = e->ctx->ring;
+    struct ring_basis all = {r->n_q - 1, r->n_p};
+    size_t words = ring_mod_down_scratch_words(r, all, r->n_q - 1);
+    size_t up = ring_mod_up_scratch_words(r, e->ctx->alpha < r->n_q ? e->ctx->alpha : r->n_q);
+    words = words > up ? words : up;
+    e->slices = (unsigned)sys_threads();
+    size_t limbs = ring_limbs(all) > e->slices ? ring_limbs(all) : e->slices;
+    e->scratch = sys_alloc_array(words, sizeof *e->scratch);
+    e->poly = sys_alloc_array(limbs, r->n * sizeof *e->poly);
+    if (e->scratch == NULL || e->poly == NULL) {
+        return core_no_memory(err, e->program->interface->name);
+    }
+    ring_p_residues(r, e->p_mod_q, all);
+    for (unsigned i = 0; i < r->n_q; i++) {
+        e->p_shoup[i] = mod_shoup(e->p_mod_q[i], r->ntt[i].mod.q);
+    }
+    return RT_OK;
+}
+
+static void use_threads(const rt_eval *e) {
+    if (e->threads > 0) {
+        sys_set_threads(e->threads);
+    }
+}
+
+enum rt_status rt_eval_open(rt_eval **out, const struct rt_program *program, const char *data_path,
+                            const char *keys_path, int threads, struct rt_error *err) {
+    *out = NULL;
+    if (!sys_random_init()) { /* also what expands seeds */
+        return core_fail(err, RT_ERR_RANDOM, "%s: no system randomness", program->interface->name);
+    }
+    rt_eval *e = sys_alloc(sizeof *e);
+    if (e == NULL) {
+        return core_no_memory(err, program->interface->name);
+    }
+    e->program = program;
+    e->threads = threads;
+    use_threads(e);
+    enum rt_status status = core_ctx_open(&e->ctx, program->interface, err);
+    if (status == RT_OK) {
+        status = check_program(program, err);
+    }
+    if (status == RT_OK) {
+        status = make_scratch(e, err);
+    }
+    if (status == RT_OK) {
+        status = rt_eval_load_data(e, data_path, err);
+    }
+    if (status == RT_OK) {
+        status = rt_eval_load_keys(e, keys_path, err);
+    }
+    if (status == RT_OK) {
+        status = make_registers(e, err);
+    }
+    if (status != RT_OK) {
+        rt_eval_close(e);
+        return status;
+    }
+    *out = e;
+    return RT_OK;
+}
+
+void rt_eval_close(rt_eval *e) {
+    if (e == NULL) {
+        return;
+    }
+    core_file_close(&e->key_file);
+    sys_free(e->regs);
+    sys_free(e->reg_memory);
+    sys_free(e->plains);
+    sys_free(e->plain_memory);
+    sys_free(e->keys);
+    sys_free(e->a_memory);
+    sys_free(e->scratch);
+    sys_free(e->poly);
+    core_ctx_close(e->ctx);
+    sys_free(e);
+}
+
+struct rt_memory rt_eval_memory(const rt_eval *e) {
+    struct rt_memory m;
+    m.key_bytes = 2 * e->a_words * sizeof(uint64_t);
+    m.plaintext_bytes = e->plain_words * sizeof(uint64_t);
+    m.register_bytes = e->reg_words * sizeof(uint64_t);
+    return m;
+}
+
+uint64_t rt_eval_key_id(const rt_eval *e) {
+    return e->key_file.header.key_id;
+}
+
+/* ---- one inference -------------------------------------------------------------------------- */
+
+static enum rt_status load_input(rt_eval *e, const char *path, struct rt_error *err) {
+    const struct rt_interface *model = e->program->interface;
+    const struct core_ct_spec spec = {model->input.num_ct, model->input_level, model->input_scale};
+    struct core_ct_file f;
+    enum rt_status status = core_ct_open(&f, path, e->ctx, model->model_hash, rt_eval_key_id(e),
+                                         &spec, err);
+    if (status != RT_OK) {
+        return status;
+    }
+    for (uint32_t i = 0; status == RT_OK && i < spec.num_ct; i++) {
+        if (e->program->input_regs[i] == UINT32_MAX) {
+            continue;
+        }
+        struct eval_reg *g =
+            rt_eval_out(e, "input", e->program->input_regs[i], EVAL_CT, spec.level);
+        if (g == NULL) {
+            status = core_fail(err, e->error.status, "%s", e->error.text);
+        } else {
+            status = core_ct_read(&f, i, g->at, err);
+            g->kind = EVAL_CT;
+            g->level = spec.level;
+            g->scale = spec.scale;
+        }
+    }
+    core_ct_close(&f);
+    return status;
+}
+
+static void run_layers(rt_eval *e, rt_progress *progress, void *ctx) {
+    const struct rt_program *p = e->program;
+    double total = 0;
+    for (uint32_t i = 0; i < p->num_layers; i++) {
+        total += p->layers[i].predicted_ns;
+    }
+    double done = 0;
+    for (uint32_t i = 0; i < p->num_layers && e->error.status == RT_OK; i++) {
+        e->layer = &p->layers[i];
+        if (progress != NULL) {
+            progress(ctx, e->layer, total > 0 ? done / total : (double)i / p->num_layers);
+        }
+        e->layer->run(e);
+        done += e->layer->predicted_ns;
+    }
+    e->layer = NULL;
+}
+
+/* The result must be what the interface promises to the client. */
+static bool check_output(rt_eval *e) {
+    const struct rt_interface *model = e->program->interface;
+    for (uint32_t i = 0; i < model->output.num_ct; i++) {
+        const struct eval_reg *g =
+            rt_eval_in(e, "output", e->program->output_regs[i], 1u << EVAL_CT);
+        if (g == NULL) {
+            return false;
+        }
+        if (g->level != model->output_level || !core_same_scale(model->output_scale, g->scale)) {
+            rt_eval_mistake(e, "output", "level %d and scale %.17g, expected %d and %.17g",
+                            g->level, g->scale, model->output_level, model->output_scale);
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum rt_status write_output(rt_eval *e, const char *path, struct rt_error *err) {
+    const struct rt_interface *model = e->program->interface;
+    const struct core_ct_spec spec = {model->output.num_ct, model->output_level,
+                                      model->output_scale};
+    struct core_writer *w;
+    enum rt_status status = core_ct_create(&w, path, e->ctx, model->model_hash, rt_eval_key_id(e),
+                                           &spec, false, err);
+    if (status != RT_OK) {
+        return status;
+    }
+    for (uint32_t i = 0; status == RT_OK && i < spec.num_ct; i++) {
+        const struct eval_reg *g = &e->regs[e->program->output_regs[i]];
+        const uint64_t *const part[2] = {
+            g->at, g->at + rt_eval_part_words(e, EVAL_CT, spec.level)};
+        status = core_ct_put(w, e->ctx, &spec, NULL, part, err);
+    }
+    if (status != RT_OK) {
+        core_writer_abandon(w);
+        return status;
+    }
+    return core_writer_commit(w, err);
+}
+
+enum rt_status rt_infer(rt_eval *e, const char *ct_in, const char *ct_out, rt_progress *progress,
+                        void *ctx, struct rt_error *err) {
+    use_threads(e);
+    memset(&e->error, 0, sizeof e->error);
+    for (uint32_t i = 0; i < e->program->num_regs; i++) {
+        e->regs[i].kind = EVAL_EMPTY;
+    }
+    enum rt_status status = load_input(e, ct_in, err);
+    if (status != RT_OK) {
+        return status;
+    }
+    run_layers(e, progress, ctx);
+    if (e->error.status != RT_OK || !check_output(e)) {
+        return core_fail(err, e->error.status, "%s", e->error.text);
+    }
+    return write_output(e, ct_out, err);
+}

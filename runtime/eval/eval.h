@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef EVAL_EVAL_H
+#define EVAL_EVAL_H
+
+/* The folder's own interface: the state of a running program. */
+
+#include "core/core.h"
+
+enum eval_kind {
+    EVAL_EMPTY,
+    EVAL_CT,    /* 2 parts over q_0 .. q_level */
+    EVAL_CT3,   /* 3 parts */
+    EVAL_CTX,   /* 2 parts over q_0 .. q_level and all p: P times the value */
+    EVAL_DIGITS /* ceil((level+1)/alpha) polynomials over the same */
+};
+
+/* Parts (or digits) lie one after the other, each limb-major as in ring.h. */
+struct eval_reg {
+    uint64_t *at;
+    uint64_t capacity; /* words */
+    enum eval_kind kind;
+    int32_t level;
+    double scale;
+};
+
+struct eval_plain {
+    const uint64_t *at; /* limbs of 2^log_m words, evaluation form of that size */
+    unsigned log_m;
+    int32_t level;
+    bool extended;
+    double scale;
+};
+
+struct eval_key {
+    int64_t by;
+    uint64_t galois;        /* 5^by mod 2N */
+    struct core_key_shape shape;
+    const uint64_t *a, *b;  /* digits, poly_words each */
+    bool bad;               /* found while loading */
+};
+
+struct rt_eval {
+    struct core_ctx *ctx;
+    const struct rt_program *program;
+    int threads; /* 0: as the environment says */
+
+    struct eval_reg *regs;
+    uint64_t *reg_memory;
+    uint64_t reg_words;
+
+    struct eval_plain *plains;
+    uint64_t num_plains;
+    uint64_t *plain_memory;
+    uint64_t plain_words;
+
+    struct core_file key_file;
+    struct eval_key *keys; /* [interface num_keys] */
+    uint64_t *a_memory;
+    uint64_t a_words;
+
+    uint64_t *scratch; /* of ring_mod_up and ring_mod_down, any level and drop */
+    uint64_t *poly;    /* one polynomial over all primes, or a limb for each of the slices */
+    unsigned slices;   /* how many pieces a loop with per-thread memory is cut into */
+    uint64_t p_mod_q[RING_MAX_PRIMES], p_shoup[RING_MAX_PRIMES];
+
+    const struct rt_layer *layer; /* being run */
+    struct rt_error error;        /* first mistake of an operation */
+};
+
+/* ---- data.c, keys.c: at opening time -------------------------------------------------------- */
+
+enum rt_status rt_eval_load_data(rt_eval *e, const char *path, struct rt_error *err);
+enum rt_status rt_eval_load_keys(rt_eval *e, const char *path, struct rt_error *err);
+
+/* ---- reg.c: registers and the checks on them ------------------------------------------------- */
+
+static inline struct ring_basis eval_basis(const rt_eval *e, const struct eval_reg *g) {
+    bool extended = g->kind == EVAL_CTX || g->kind == EVAL_DIGITS;
+    return (struct ring_basis){(unsigned)g->level, extended ? e->ctx->ring->n_p : 0};
+}
+
+/* Polynomials in the register, and words of each. */
+unsigned rt_eval_parts(const rt_eval *e, enum eval_kind kind, int32_t level);
+size_t rt_eval_part_words(const rt_eval *e, enum eval_kind kind, int32_t level);
+
+/* Keeps the first mistake: "model: layer 'conv1' (line 12): rt_add: ...". */
+void rt_eval_mistake(rt_eval *e, const char *op, const char *format, ...) RT_PRINTF(3, 4);
+
+enum { EVAL_ANY = 1 << EVAL_CT | 1 << EVAL_CT3 | 1 << EVAL_CTX };
+/* Register `in` if no mistake was made so far and it holds one of the kinds (bits 1 << kind), else
+ * NULL and the mistake is kept. */
+const struct eval_reg *rt_eval_in(rt_eval *e, const char *op, uint32_t in, unsigned kinds);
+/* Register `out` if it has room for the value; its state is not changed yet. */
+struct eval_reg *rt_eval_out(rt_eval *e, const char *op, uint32_t out, enum eval_kind kind,
+                             int32_t level);
+/* Same level and, unless the kinds differ in meaning, scale within 2^-30; else a mistake. */
+bool rt_eval_same(rt_eval *e, const char *op, const struct eval_reg *a, const struct eval_reg *b);
+/* A scale that is finite and positive, and a message that can be there at all. */
+bool rt_eval_scale(rt_eval *e, const char *op, double scale);
+
+#endif

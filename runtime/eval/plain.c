@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Products with and sums of plaintexts, which were encoded when the program was opened. */
+#include "eval/eval.h"
+
+#define GROUP 64u  /* terms handed to the kernel at a time: pointers on the stack, not on the heap */
+#define TILE 4096u /* words; a limb is cut so that low levels keep all threads busy */
+
+static const struct eval_plain *plain(rt_eval *e, const char *op, uint64_t i) {
+    if (i >= e->num_plains) {
+        rt_eval_mistake(e, op, "there is no plaintext %llu", (unsigned long long)i);
+        return NULL;
+    }
+    return &e->plains[i];
+}
+
+/* Every product must have the level, kind and scale of the first. */
+static bool check_terms(rt_eval *e, const char *op, const uint32_t *in, uint32_t count,
+                        uint32_t first, uint32_t out) {
+    const struct eval_reg *x0 = NULL;
+    double scale = 0;
+    for (uint32_t t = 0; t < count; t++) {
+        const struct eval_reg *x = rt_eval_in(e, op, in[t], 1u << EVAL_CT | 1u << EVAL_CTX);
+        const struct eval_plain *p = plain(e, op, (uint64_t)first + t);
+        if (x == NULL || p == NULL) {
+            return false;
+        }
+        if (t == 0) {
+            x0 = x;
+            scale = x->scale * p->scale;
+        }
+        if (out == in[t]) {
+            rt_eval_mistake(e, op, "result and operand share register %u", out);
+        } else if (x->kind != x0->kind || x->level != x0->level ||
+                   !core_same_scale(scale, x->scale * p->scale)) {
+            rt_eval_mistake(e, op, "term %u is of another kind, level or scale than term 0", t);
+        } else if (p->level != x->level || p->extended != (x->kind == EVAL_CTX)) {
+            rt_eval_mistake(e, op, "plaintext %u is for level %d%s, the operand is at level %d%s",
+                            first + t, p->level, p->extended ? " extended" : "", x->level,
+                            x->kind == EVAL_CTX ? " extended" : "");
+        }
+        if (e->error.status != RT_OK) {
+            return false;
+        }
+    }
+    return rt_eval_scale(e, op, scale);
+}
+
+/* A group of terms whose plaintexts have one period. */
+struct terms {
+    const uint64_t *x[2][GROUP]; /* by part */
+    const uint64_t *p[GROUP];
+    size_t count;
+    unsigned log_m;
+};
+
+static void gather_terms(const rt_eval *e, struct terms *g, const uint32_t *in, uint32_t left,
+                         uint32_t first, size_t part_words) {
+    g->log_m = e->plains[first].log_m;
+    g->count = 0;
+    while (g->count < GROUP && g->count < left && e->plains[first + g->count].log_m == g->log_m) {
+        const uint64_t *at = e->regs[in[g->count]].at;
+        g->x[0][g->count] = at;
+        g->x[1][g->count] = at + part_words;
+        g->p[g->count] = e->plains[first + g->count].at;
+        g->count++;
+    }
+}
+
+/* out (+)= the group, over tiles of limbs; both parts of a tile use the plaintexts while near. */
+static void add_terms(const rt_eval *e, const struct terms *g, struct ring_basis b, uint64_t *out,
+                      bool accumulate) {
+    const struct ring *r = e->ctx->ring;
+    size_t tile = r->n < TILE ? r->n : TILE;
+    size_t tiles = r->n / tile;
+    size_t words = ring_words(r, b);
+    unsigned log_run = r->log_n - g->log_m;
+    if (((size_t)1 << log_run) > tile) {
+        tile = (size_t)1 << log_run; /* p = 1 at large N: a run is half a limb */
+        tiles = r->n / tile;
+    }
+    SYS_PARALLEL_FOR
+    for (size_t i = 0; i < ring_limbs(b) * tiles; i++) {
+        size_t limb = i / tiles;
+        size_t at = i % tiles * tile;
+        const struct modulus *m = ring_mod(r, b, limb);
+        for (size_t part = 0; part < 2; part++) {
+            uint64_t *to = out + part * words + limb * r->n + at;
+            const uint64_t *init = accumulate ? to : NULL;
+            if (log_run == 0) {
+                r->k.mac(to, init, g->x[part], g->p, g->count, limb * r->n + at,
+                         limb * r->n + at, tile, m);
+            } else {
+                r->k.mac_run(to, init, g->x[part], g->p, g->count, limb * r->n + at,
+                             (limb << g->log_m) + (at >> log_run), log_run, tile, m);
+            }
+        }
+    }
+}
+
+void rt_pmac(rt_eval *e, uint32_t out, const uint32_t *in, uint32_t count, uint32_t first) {
+    static const char op[] = "rt_pmac";
+    if (count == 0) {
+        rt_eval_mistake(e, op, "no terms");
+        return;
+    }
+    if (e->error.status != RT_OK || !check_terms(e, op, in, count, first, out)) {
+        return;
+    }
+    const struct eval_reg *x = &e->regs[in[0]];
+    struct eval_reg *z = rt_eval_out(e, op, out, x->kind, x->level);
+    if (z == NULL) {
+        return;
+    }
+    struct ring_basis b = eval_basis(e, x);
+    struct terms g;
+    for (uint32_t done = 0; done < count; done += (uint32_t)g.count) {
+        gather_terms(e, &g, in + done, count - done, first + done, ring_words(e->ctx->ring, b));
+        add_terms(e, &g, b, z->at, done != 0);
+    }
+    z->kind = x->kind;
+    z->level = x->level;
+    z->scale = x->scale * e->plains[first].scale;
+}
+
+/*
+ * to = x + c p over one limb, for p of 2^log_m words, each standing for a run of neighbours; c is P
+ * where the value is extended, else 1.
+ */
+static void add_limb(const struct ring *r, uint64_t *to, const uint64_t *x, const uint64_t *p,
+                     unsigned log_m, uint64_t c, uint64_t cs, const struct modulus *m) {
+    if (log_m == r->log_n) {
+        if (c == 1) {
+            r->k.add(to, x, p, r->n, m->q);
+        } else {
+            r->k.mul_const_add(to, x, p, c, cs, r->n, m->q);
+        }
+        return;
+    }
+    size_t run = r->n >> log_m;
+    for (size_t v = 0; v < (size_t)1 << log_m; v++) {
+        uint64_t add = c == 1 ? p[v] : mod_mul_shoup(p[v], c, cs, m->q);
+        r->k.add_const(to + v * run, x + v * run, add, run, m->q);
+    }
+}
+
+/* Only part 0 changes; an extended value is P times what it stands for, and P = 0 modulo the p. */
+void rt_padd(rt_eval *e, uint32_t out, uint32_t in, uint32_t index) {
+    static const char op[] = "rt_padd";
+    const struct eval_reg *x = rt_eval_in(e, op, in, EVAL_ANY);
+    if (x == NULL) {
+        return;
+    }
+    const struct eval_plain *p = plain(e, op, index);
+    if (p == NULL) {
+        return;
+    }
+    if (p->level != x->level || p->extended) {
+        rt_eval_mistake(e, op, "plaintext %u is for level %d%s, the operand is at level %d", index,
+                        p->level, p->extended ? " extended" : "", x->level);
+        return;
+    }
+    if (!core_same_scale(p->scale, x->scale)) {
+        rt_eval_mistake(e, op, "plaintext %u of scale %.17g, operand of scale %.17g", index,
+                        p->scale, x->scale);
+        return;
+    }
+    struct eval_reg *z = rt_eval_out(e, op, out, x->kind, x->level);
+    if (z == NULL) {
+        return;
+    }
+    const struct ring *r = e->ctx->ring;
+    struct ring_basis b = eval_basis(e, x);
+    bool extended = x->kind == EVAL_CTX;
+    if (out != in) {
+        size_t parts = rt_eval_parts(e, x->kind, x->level);
+        for (size_t i = 0; i < parts; i++) {
+            ring_copy(r, z->at + i * ring_words(r, b), x->at + i * ring_words(r, b), b);
+        }
+    }
+    SYS_PARALLEL_FOR
+    for (size_t limb = 0; limb <= b.level; limb++) {
+        add_limb(r, z->at + limb * r->n, x->at + limb * r->n, p->at + (limb << p->log_m), p->log_m,
+                 extended ? e->p_mod_q[limb] : 1, extended ? e->p_shoup[limb] : 0,
+                 &r->ntt[limb].mod);
+    }
+    z->kind = x->kind;
+    z->level = x->level;
+    z->scale = x->scale;
+}

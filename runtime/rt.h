@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFT_RT_H
+#define WEFT_RT_H
+
+/*
+ * The server's side of Weft's RNS-CKKS runtime: the only header that generated programs include.
+ * It declares no secret type, and nothing linked through it can decrypt.
+ *
+ * A generated program is a table (struct rt_program) and one C function a layer; a layer calls the
+ * operations at the end of this file on numbered registers.
+ *
+ * Conventions. Ring Z[X]/(X^N+1); slots j = 0..N/2-1 are the values at zeta^(5^j). A vector of n <= N/2
+ * slots (n a power of two) is repeated to fill the ciphertext. Coefficients are 64-bit words, primes
+ * have at most 50 bits. Level l means the limbs q_0..q_l. Rotation by r: out[s] = in[s + r].
+ *
+ * Files. Everything on disk is one container, little-endian:
+ *     0  magic "WEFTFILE"      8  u32 version (1)     12  u32 kind (enum rt_kind)
+ *    16  u32 flags (bit 0: insecure parameters)       20  u32 0
+ *    24  u64 parameter fingerprint (0 for model data) 32  u64 model hash
+ *    40  u64 key id (0 for model data)                48  u64 payload bytes
+ *    56  u64 XXH3-64 of bytes 0..55 followed by the payload
+ *    64  payload
+ * The fingerprint is XXH3-64 of u32 log_n, num_q, num_p, alpha, insecure, then the u64 q's and p's.
+ *
+ * Payload of model data (kind 4):
+ *     u64 num_values, u64 num_rects, u64 num_plains, u64 0
+ *     f64 values[num_values]
+ *     struct { u32 slot, rows, cols, row_step, col_step, value; } rects[num_rects]
+ *     struct { u64 first_rect; u32 num_rects, n, period; i32 level; u32 extended, zero; f64 scale; } plains[]
+ * A plaintext is the vector of n slots that is the sum of its rectangles: values[value] is added at
+ * the positions (slot + r*row_step + c*col_step) mod n, r < rows, c < cols. It repeats with `period`.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#if defined(__GNUC__)
+#define RT_MUST_CHECK __attribute__((warn_unused_result))
+#define RT_PRINTF(a, b) __attribute__((format(printf, a, b)))
+#else
+#define RT_MUST_CHECK
+#define RT_PRINTF(a, b)
+#endif
+
+enum rt_status {
+    RT_OK,
+    RT_ERR_IO,       /* cannot open, read, write, rename */
+    RT_ERR_FORMAT,   /* not a Weft file, truncated, checksum, value out of range */
+    RT_ERR_MISMATCH, /* good file, but of another kind, model, key or parameter set */
+    RT_ERR_MEMORY,
+    RT_ERR_ARGUMENT, /* level, scale, register or domain not what the operation needs */
+    RT_ERR_RANDOM    /* no system randomness */
+};
+
+/* One message, written by whoever found the mistake: "keys.weft: truncated at byte 4096 of 8200". */
+struct rt_error {
+    enum rt_status status;
+    char text[512];
+};
+
+enum rt_kind { RT_KIND_SECRET_KEY = 1, RT_KIND_EVAL_KEYS, RT_KIND_CIPHERTEXT, RT_KIND_MODEL_DATA };
+
+struct rt_params {
+    uint32_t log_n, num_q, num_p;
+    const uint64_t *q, *p; /* primes = 1 mod 2N, below 2^50; q[0] is the last to go */
+    uint32_t alpha;        /* primes a digit in key switching */
+    uint32_t insecure;     /* 1: toy parameters */
+};
+
+struct rt_key_spec {
+    int64_t by;    /* rotation 1..N/2-1; 0 = relinearisation */
+    int32_t level; /* limbs q_0..q_level and all of P */
+};
+
+/* Where element (c,h,w) of a tensor lies; formula in runtime/core/packing.c, same as ir/layout.c */
+struct rt_packing {
+    uint32_t c, h, w, n, g_h, g_w, t_h, t_w, pitch, block, num_ct;
+    const uint32_t *perm; /* [c], or NULL: identity */
+};
+
+/* What both sides know of a model: no weights. Generated as `weft_interface`. */
+struct rt_interface {
+    const char *name, *version;    /* model, and the compiler that made it */
+    uint64_t model_hash;
+    struct rt_params params;
+    double lambda, log2_qp;        /* bits of security (0: none claimed); log2 of the modulus */
+    const struct rt_key_spec *keys;
+    uint32_t num_keys;
+    struct rt_packing input, output;
+    double input_scale, output_scale;
+    int32_t input_level, output_level;
+    double range[2];               /* raw value of byte 0 and of byte 255 */
+    const double *mean, *std;      /* [input.c]; the network sees (raw - mean) / std */
+    uint32_t num_outputs;
+    const char *const *labels;     /* [num_outputs], or NULL */
+    double error_bound;            /* predicted max |logit error|, 0 if unknown */
+    double depth;                  /* levels consumed */
+};
+
+typedef struct rt_eval rt_eval;
+
+struct rt_layer {
+    const char *name;              /* of the model file */
+    uint32_t line;                 /* of the model file */
+    void (*run)(rt_eval *e);
+    double predicted_ns;           /* cost model, one thread: weights the progress line */
+};
+
+struct rt_program {
+    const struct rt_interface *interface;
+    uint64_t data_checksum;        /* the container checksum of the data file it was built with */
+    uint32_t num_regs;
+    const uint64_t *reg_words;     /* capacity of every register in 64-bit words */
+    const struct rt_layer *layers;
+    uint32_t num_layers;
+    /* [num_ct of the packing]; an input that no operation reads has UINT32_MAX */
+    const uint32_t *input_regs, *output_regs;
+};
+
+/* ---- life cycle --------------------------------------------------------------------------- */
+
+/* Everything is allocated and all plaintexts are encoded here. data_path: the model data file.
+ * keys_path: evaluation keys, mapped. On error *out is NULL and err says why. threads 0: all. */
+RT_MUST_CHECK enum rt_status rt_eval_open(rt_eval **out, const struct rt_program *program,
+                                          const char *data_path, const char *keys_path,
+                                          int threads, struct rt_error *err);
+void rt_eval_close(rt_eval *e);
+
+/* Called before each layer with the share of predicted time done (0..1); may be NULL. */
+typedef void rt_progress(void *ctx, const struct rt_layer *layer, double done);
+
+/* Encrypted image in, encrypted result out (written to a temporary name, then renamed). */
+RT_MUST_CHECK enum rt_status rt_infer(rt_eval *e, const char *ct_in, const char *ct_out,
+                                      rt_progress *progress, void *ctx, struct rt_error *err);
+
+struct rt_memory {
+    uint64_t key_bytes, plaintext_bytes, register_bytes;
+};
+struct rt_memory rt_eval_memory(const rt_eval *e);
+uint64_t rt_eval_key_id(const rt_eval *e);
+
+/* ---- operations, called by generated code --------------------------------------------------
+ * Registers are given by number. Preconditions (level, scale within 2^-30, parts, domain, key
+ * present, capacity) are always checked; the first violation is kept (op named) and everything
+ * after it does nothing: rt_infer() then returns it. Values are in evaluation (NTT) form.
+ * `out` may equal an input unless said otherwise. */
+
+void rt_decompose(rt_eval *e, uint32_t out, uint32_t in);                      /* out != in */
+void rt_key_mul(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base, int64_t by); /* by 0: relinearise; out != inputs */
+void rt_lift(rt_eval *e, uint32_t out, uint32_t in);
+void rt_mod_down(rt_eval *e, uint32_t out, uint32_t in, uint32_t drop);
+void rt_rescale(rt_eval *e, uint32_t out, uint32_t in, uint32_t drop);
+void rt_drop_to(rt_eval *e, uint32_t out, uint32_t in, int32_t level);
+void rt_raise_scale(rt_eval *e, uint32_t out, uint32_t in, int64_t times);     /* 1 <= times < 2^50 */
+void rt_add(rt_eval *e, uint32_t out, uint32_t a, uint32_t b);
+void rt_sub(rt_eval *e, uint32_t out, uint32_t a, uint32_t b);
+void rt_mul(rt_eval *e, uint32_t out, uint32_t a, uint32_t b);                 /* 3 parts; out != inputs */
+/* out = sum over i < count of plaintext (first + i) * register in[i]; out is none of the inputs */
+void rt_pmac(rt_eval *e, uint32_t out, const uint32_t *in, uint32_t count, uint32_t first);
+void rt_padd(rt_eval *e, uint32_t out, uint32_t in, uint32_t plain);
+
+#endif
