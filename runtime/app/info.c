@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "app.h"
+
+/*
+ * A key for level l has d = ceil((l+1) / alpha) digits of two polynomials over the l+1 primes of Q
+ * and all of P; on disk a seed replaces one of the two. A fresh ciphertext is one polynomial and a
+ * seed, a result is two polynomials. Every file has 64 bytes of header and 64 that say what
+ * follows; a key's record and a ciphertext's seed have 64. The end-to-end test compares with the
+ * files.
+ */
+struct rt_app_sizes rt_app_sizes(const struct rt_interface *model)
+{
+    const struct rt_params *params = &model->params;
+    const uint64_t limb = (uint64_t)8 << params->log_n, block = 64;
+    const uint64_t limbs_in = (uint64_t)model->input_level + 1;
+    const uint64_t limbs_out = (uint64_t)model->output_level + 1;
+    uint64_t halves = 0;
+    for (uint32_t i = 0; i < model->num_keys; i++) {
+        uint64_t limbs = (uint64_t)model->keys[i].level + 1;
+        uint64_t digits = (limbs + params->alpha - 1) / params->alpha;
+        halves += digits * (limbs + params->num_p) * limb;
+    }
+    return (struct rt_app_sizes){
+        .key_file = 2 * block + model->num_keys * block + halves,
+        .key_memory = 2 * halves,
+        .ciphertext_in = 2 * block + model->input.num_ct * (block + limbs_in * limb),
+        .ciphertext_out = 2 * block + model->output.num_ct * 2 * limbs_out * limb,
+    };
+}
+
+static json_t *reals(const double *values, uint32_t count)
+{
+    json_t *array = json_array();
+    for (uint32_t i = 0; array && i < count; i++)
+        json_array_append_new(array, json_real(values[i]));
+    return array;
+}
+
+static const char secret_text[] = "uniform ternary, sigma 3.2";
+static const char source_text[] = "eprint 2024/463, classical";
+
+static int info_json(const struct rt_app *app)
+{
+    const struct rt_interface *m = app->model;
+    const struct rt_app_sizes s = rt_app_sizes(m);
+    char hash[17];
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)m->model_hash);
+    json_t *input = json_pack("{s:[i,i,i], s:o, s:o, s:o}", "shape", (int)m->input.c,
+                              (int)m->input.h, (int)m->input.w, "range", reals(m->range, 2), "mean",
+                              reals(m->mean, m->input.c), "std", reals(m->std, m->input.c));
+    json_t *root = json_pack("{s:s, s:s, s:s, s:o}", "name", m->name, "compiler", m->version,
+                             "model_hash", hash, "input", input);
+    json_t *rest = json_pack(
+        "{s:i, s:i, s:f, s:s, s:f, s:s, s:b, s:i, s:f, s:i, s:I, s:I, s:I, s:I, s:f}", "outputs",
+        (int)m->num_outputs, "n", 1 << m->params.log_n, "log2_qp", m->log2_qp, "secret",
+        secret_text, "lambda", m->lambda, "lambda_source", source_text, "insecure",
+        (int)m->params.insecure, "levels", (int)m->params.num_q, "depth", m->depth, "num_keys",
+        (int)m->num_keys, "key_bytes", (json_int_t)s.key_file, "key_bytes_memory",
+        (json_int_t)s.key_memory, "ciphertext_bytes_in", (json_int_t)s.ciphertext_in,
+        "ciphertext_bytes_out", (json_int_t)s.ciphertext_out, "error_bound", m->error_bound);
+    if (!root || !rest || json_object_update(root, rest) != 0) {
+        json_decref(root);
+        root = NULL;
+    }
+    json_decref(rest);
+    return rt_app_print_json(root) ? 0 : rt_app_error(app, "out of memory");
+}
+
+static int info(struct rt_app *app)
+{
+    const struct rt_interface *m = app->model;
+    const struct rt_app_sizes s = rt_app_sizes(m);
+    char a[RT_APP_BYTES_TEXT], b[RT_APP_BYTES_TEXT];
+    if (app->given & RT_APP_JSON)
+        return info_json(app);
+    printf("model            %s, hash %016llx, made by weft %s\n", m->name,
+           (unsigned long long)m->model_hash, m->version);
+    printf("input            %u x %u x %u, raw values %g to %g\n", m->input.c, m->input.h,
+           m->input.w, m->range[0], m->range[1]);
+    printf("outputs          %u%s\n", m->num_outputs, m->labels ? ", with labels" : "");
+    printf("ring             N = %u, log2 QP = %.1f (%u + %u primes)\n", 1U << m->params.log_n,
+           m->log2_qp, m->params.num_q, m->params.num_p);
+    printf("secret           %s\n", secret_text);
+    if (m->params.insecure)
+        printf("security         NONE: toy parameters\n");
+    else
+        printf("security         lambda = %.0f bits (%s)\n", m->lambda, source_text);
+    printf("levels           %u, of which the network uses %g\n", m->params.num_q, m->depth);
+    printf("evaluation keys  %u: %s on disk, %s in memory\n", m->num_keys,
+           rt_app_bytes(a, s.key_file), rt_app_bytes(b, s.key_memory));
+    printf("ciphertext       %s in, %s out\n", rt_app_bytes(a, s.ciphertext_in),
+           rt_app_bytes(b, s.ciphertext_out));
+    if (m->error_bound > 0)
+        printf("error            at most %.2g per output, as predicted\n", m->error_bound);
+    else
+        printf("error            not predicted\n");
+    printf("\nThe server sees ciphertexts and evaluation keys, never the image or the answer.\n"
+           "Do not give it decrypted values either: their noise depends on the secret key "
+           "(IND-CPA-D).\n");
+    return 0;
+}
+
+const struct rt_app_command rt_app_info = {"info",      NULL, "parameters, sizes, security",
+                                           RT_APP_JSON, 0,    info};
