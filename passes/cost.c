@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The cost model: nanoseconds of one thread, as a sum of limb operations. l limbs of Q, k of P,
+ * digits of alpha limbs. Counts after section A of Han and Ki, "Better bootstrapping for
+ * approximate homomorphic encryption" (CT-RSA 2020), for key switching with special primes;
+ * figures from cost.def, or from the file of --cost.
+ */
+#include "passes.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FIRST_LOG_N = 12, LAST_LOG_N = 17, NUM_LOG_N = LAST_LOG_N - FIRST_LOG_N + 1 };
+
+enum figure {
+#define COST(name, a, b, c, d, e, f, text) COST_##name,
+#include "cost.def"
+    NUM_FIGURES
+};
+
+static const char *const figure_name[NUM_FIGURES] = {
+#define COST(name, a, b, c, d, e, f, text) #name,
+#include "cost.def"
+};
+
+static double figure[NUM_FIGURES][NUM_LOG_N] = {
+#define COST(name, a, b, c, d, e, f, text) {a, b, c, d, e, f},
+#include "cost.def"
+};
+
+/* Rings outside the table: halve or double the nearest column. */
+static double limb(enum figure f, uint32_t log_n)
+{
+    if (log_n < FIRST_LOG_N)
+        return ldexp(figure[f][0], (int)log_n - FIRST_LOG_N);
+    if (log_n > LAST_LOG_N)
+        return ldexp(figure[f][NUM_LOG_N - 1], (int)log_n - LAST_LOG_N);
+    return figure[f][log_n - FIRST_LOG_N];
+}
+
+double cost_ntt(uint32_t log_n)
+{
+    return limb(COST_ntt, log_n);
+}
+
+double cost_pointwise(uint32_t log_n)
+{
+    return limb(COST_pointwise, log_n);
+}
+
+double cost_mac(uint32_t log_n)
+{
+    return limb(COST_mac, log_n);
+}
+
+double cost_decompose(struct cost_ring r, int level)
+{
+    double l = level + 1, all = l + r.num_p;
+    double ns = l * limb(COST_ntt, r.log_n);
+    for (double at = 0; at < l; at += r.alpha) {
+        double own = fmin(r.alpha, l - at);
+        ns += (all - own) * (limb(COST_ntt, r.log_n) + own * limb(COST_convert, r.log_n));
+    }
+    return ns;
+}
+
+/* Every digit meets both halves of its key; the base joins the first, and both are permuted. */
+double cost_key_mul(struct cost_ring r, int level)
+{
+    double l = level + 1, all = l + r.num_p, digits = ceil(l / r.alpha);
+    return 2 * all * (digits * limb(COST_key, r.log_n) + limb(COST_permute, r.log_n)) +
+           l * limb(COST_pointwise, r.log_n);
+}
+
+/* Both halves: `gone` limbs to coefficients, converted to the `left` ones, subtracted there. */
+static double divide(uint32_t log_n, double gone, double left)
+{
+    return 2 * (gone * limb(COST_ntt, log_n) + gone * left * limb(COST_convert, log_n) +
+                left * (limb(COST_ntt, log_n) + limb(COST_pointwise, log_n)));
+}
+
+double cost_mod_down(struct cost_ring r, int level)
+{
+    return divide(r.log_n, r.num_p, level + 1);
+}
+
+double cost_rescale(struct cost_ring r, int level)
+{
+    return divide(r.log_n, 1, level);
+}
+
+double cost_pmac(struct cost_ring r, int level, bool extended, uint32_t terms)
+{
+    double limbs = level + 1 + (extended ? (double)r.num_p : 0);
+    return 2 * limbs * terms * limb(COST_mac, r.log_n);
+}
+
+double cost_node(const struct prog *p, const struct node *n)
+{
+    if (p->stage != STAGE_CKKS || n->num_args == 0 || p->params.log_n == 0)
+        return 0;
+    struct cost_ring r = {p->params.log_n, p->params.alpha, p->params.num_p};
+    const struct type *x = &p->nodes.at[n->args[0]].type;
+    if (x->level < 0)
+        return 0;
+    bool extended = x->kind == KIND_CTX;
+    double limbs = x->level + 1 + (extended ? (double)r.num_p : 0);
+    double parts = x->kind == KIND_CT3 ? 3 : 2;
+    double point = limb(COST_pointwise, r.log_n);
+    switch (n->op) {
+    case OP_decompose:
+        return cost_decompose(r, x->level);
+    case OP_key_mul:
+        return cost_key_mul(r, x->level);
+    case OP_mod_down: {
+        double drop = (double)node_int(n, KEY_drop);
+        return divide(r.log_n, r.num_p + drop, x->level + 1 - drop);
+    }
+    case OP_rescale: {
+        double drop = (double)node_int(n, KEY_drop);
+        return parts / 2 * divide(r.log_n, drop, x->level + 1 - drop);
+    }
+    case OP_pmac:
+        return cost_pmac(r, x->level, extended, n->num_args);
+    case OP_mul:
+        return limbs * point * (n->args[0] == n->args[1] ? 4 : 5);
+    case OP_add:
+    case OP_sub:
+        return parts * limbs * point * (n->num_args - 1);
+    case OP_padd:
+        return limbs * point;
+    case OP_lift:
+    case OP_raise_scale:
+        return parts * limbs * point;
+    default:
+        return 0;
+    }
+}
+
+double cost_prog(const struct prog *p)
+{
+    double ns = 0;
+    for (uint32_t i = 0; i < p->nodes.len; i++)
+        ns += cost_node(p, &p->nodes.at[i]);
+    return ns;
+}
+
+/* "ntt.14 20000"; '#' starts a comment. Figures that the file does not name keep their value. */
+static bool load_line(double table[NUM_FIGURES][NUM_LOG_N], char *line, const char **why)
+{
+    char *save = NULL;
+    char *name = strtok_r(line, " \t\r", &save);
+    if (!name || *name == '#')
+        return true;
+    char *value = strtok_r(NULL, " \t\r", &save), *dot = strrchr(name, '.');
+    char *more = strtok_r(NULL, " \t\r", &save);
+    *why = "a line is not \"name.log_n nanoseconds\"";
+    if (!value || !dot || (more && *more != '#'))
+        return false;
+    *dot = 0;
+    char *end_n, *end_ns;
+    long log_n = strtol(dot + 1, &end_n, 10);
+    double ns = strtod(value, &end_ns);
+    if (end_n == dot + 1 || *end_n || end_ns == value || *end_ns)
+        return false;
+    *why = "log_n is outside 12..17";
+    if (log_n < FIRST_LOG_N || log_n > LAST_LOG_N)
+        return false;
+    *why = "a time is not a positive number";
+    if (!(ns > 0) || !(ns < 1e15))
+        return false;
+    *why = "a figure has a name that the cost model does not know";
+    for (uint32_t f = 0; f < NUM_FIGURES; f++)
+        if (!strcmp(name, figure_name[f])) {
+            table[f][log_n - FIRST_LOG_N] = ns;
+            return true;
+        }
+    return false;
+}
+
+bool cost_load(const char *path, const char **why)
+{
+    struct mapped_file file;
+    if (!file_map(path, &file, why))
+        return false;
+    double table[NUM_FIGURES][NUM_LOG_N];
+    memcpy(table, figure, sizeof table);
+    for (size_t at = 0; at < file.size;) {
+        const uint8_t *end = memchr(file.data + at, '\n', file.size - at);
+        size_t len = end ? (size_t)(end - file.data) - at : file.size - at;
+        char line[200];
+        if (len >= sizeof line) {
+            *why = "a line is longer than 199 characters";
+            return false;
+        }
+        memcpy(line, file.data + at, len);
+        line[len] = 0;
+        if (!load_line(table, line, why))
+            return false;
+        at += len + 1;
+    }
+    memcpy(figure, table, sizeof table);
+    return true;
+}

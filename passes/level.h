@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFT_LEVEL_H
+#define WEFT_LEVEL_H
+
+/*
+ * Levels and scales of a ckks program: the plan that ckks_hoist, ckks_params and ckks_level share.
+ *
+ * A value is in one of three phases:
+ *     DATA     scale about D = 2^precision, ready for everything
+ *     PRODUCT  a product of two DATA values that is not rescaled: D^2
+ *     WIDE     a plaintext product (or a sum that holds one): D times the `pending` primes to drop
+ * and may be asked for in two versions: RAW, as computed, and RES, rescaled to DATA. Rescaling is as
+ * late as possible: mul and output want RES, pmac and padd want RES of what is WIDE, the others take
+ * RAW. A rotation of a value whose RES is wanted rotates the RES of its operand.
+ *
+ * Scales are exact. D[l] is the canonical scale of DATA at level l:
+ *     D[L] = D,   D[l-1] = D[l]^2 t / q_l  with the integer t = floor(q_l / D[l]),
+ * so that squaring at level l, raise_scale(t) and dropping q_l end at D[l-1] exactly; plaintext scales
+ * are solved so that every WIDE value is D[l-k] q_l ... q_(l-k+1), and a DATA value that must meet
+ * others at a lower level l is multiplied by round(q D[l] / S) and divided by q, an error of 2^-50.
+ */
+
+#include "passes.h"
+
+enum phase { PHASE_DATA, PHASE_PRODUCT, PHASE_WIDE };
+
+struct level_rules {
+    double precision;  /* log2 of D */
+    double prime_bits; /* log2 of the primes that are dropped */
+    uint32_t base;     /* primes that are left at the output */
+};
+
+/* One level at which a version of a value is wanted. */
+struct want {
+    int level;
+    bool exact;  /* the canonical scale is needed: it meets other values in a sum */
+    uint32_t id; /* of the node in the new program */
+    struct want *next;
+};
+
+struct value_plan {
+    enum phase phase;        /* of RAW */
+    int pending;             /* primes between RAW and RES */
+    struct want *raw, *res;
+    bool through;            /* RES is made by running the op on RES operands */
+    uint8_t force;           /* sums: 1 raise all to WIDE; 2 rescale first, then raise */
+};
+
+struct level_plan {
+    struct level_rules rules;
+    struct value_plan *at;   /* [nodes.len] */
+    int top;                 /* level of the input: the program needs top + 1 primes */
+    bool input_is_data;      /* else PRODUCT: fresh ciphertexts take the place of squares */
+    bool rescales_product;   /* some PRODUCT is rescaled or raised: primes need room above D */
+};
+
+struct level_rules level_rules_default(uint32_t precision); /* 0: the compiler's choice */
+/* As ckks_params wrote them into p->params */
+struct level_rules level_rules_of(const struct prog *p);
+
+/* The ring that a program of so many slots and primes is likely to get, for choices that come before
+ * ckks_params: primes of 50 bits, special ones from what is left */
+struct cost_ring level_guess_ring(uint32_t slots, uint32_t primes);
+
+/* Phases and levels of every value; at[].force is kept from an earlier call on the same plan. */
+void level_plan(struct level_plan *l, const struct prog *p);
+int level_of(const struct level_plan *l, uint32_t node); /* highest at which it is computed; -1 unused */
+
+/* The program with levels and scales; p->params must be set. NULL where a sum would have unequal
+ * scales: then some at[].force was raised, and both calls are to be repeated. */
+struct prog *level_apply(struct level_plan *l, const struct prog *p);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFT_PASSES_H
+#define WEFT_PASSES_H
+
+/* The passes: one file a pass, one exported function of the same name. An annotating pass returns
+ * its argument, a rebuilding one a new program in the same arena. */
+
+#include "ir.h"
+
+typedef struct prog *pass_fn(struct prog *in, const struct opts *o);
+#define PASS(name, from, to, text) struct prog *name(struct prog *in, const struct opts *o);
+#include "passes.def"
+
+struct pass_info {
+    const char *name, *text;
+    enum stage from, to;
+    pass_fn *run;
+};
+extern const struct pass_info pass_info[];
+extern const uint32_t num_passes;
+uint32_t pass_find(const char *name); /* NONE when there is none */
+
+/* Called after each pass (and its verification); may be NULL. ms: wall time of the pass. */
+typedef void pass_hook(void *ctx, const struct pass_info *pass, const struct prog *after, double ms);
+
+/* Run passes [first, last] of the pipeline in order, verifying after each. The program's stage must
+ * be the first pass's input stage. */
+struct prog *pipeline_run(struct prog *p, uint32_t first, uint32_t last, const struct opts *o, pass_hook *hook, void *ctx);
+
+/* ---- shared by passes ----------------------------------------------------------------------- */
+
+/* cse.c: merge equal PURE nodes, then drop unused ones. Any stage. */
+struct prog *prog_clean(struct prog *in);
+
+/* ---- cost.c: the one cost model. Figures (nanoseconds, one thread) from cost.def or opts.cost_path */
+struct cost_ring { uint32_t log_n, alpha, num_p; };
+double cost_ntt(uint32_t log_n);                    /* one limb */
+double cost_pointwise(uint32_t log_n);              /* one limb: add, or multiply */
+double cost_mac(uint32_t log_n);                    /* one limb of a plaintext or key product */
+double cost_decompose(struct cost_ring r, int level);
+double cost_key_mul(struct cost_ring r, int level);
+double cost_mod_down(struct cost_ring r, int level);
+double cost_rescale(struct cost_ring r, int level);
+double cost_pmac(struct cost_ring r, int level, bool extended, uint32_t terms);
+double cost_node(const struct prog *p, const struct node *n); /* ckks node with level known; else 0 */
+double cost_prog(const struct prog *p);
+/* Read figures (text, "key value" a line); false and *why on a bad file. */
+bool cost_load(const char *path, const char **why);
+
+#endif

@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * slot_bsgs: the baby-step giant-step plan of every linear transform.
+ *
+ * Reads     lin nodes; the diagonals of their maps (weights included: zero diagonals cost nothing).
+ * Writes    rot (babies and giants), pmac (one per giant step), add; no lin is left.
+ * Requires  stage slot, maps with layouts.
+ * Ensures   every result equals the lin node's, with the same n; each pmac has the smallest `period`
+ *           with which all of its plaintexts repeat.
+ * Refuses   nothing.
+ * Algorithm Halevi and Shoup, "Faster homomorphic linear transformations in HElib" (CRYPTO 2018):
+ *           an offset is baby + giant; the babies of an input are hoisted and shared by all results
+ *           of the map. Offsets of a packed convolution are columns + rows * pitch + channels *
+ *           block, so the split is searched over residues modulo powers of two, blocks and multiples
+ *           of pitch and gap, with several phases and either part as the baby; the cheapest by the
+ *           cost model at an estimated ring and level wins. A map with fewer slots in its result
+ *           than in its inputs ends in a sum over copies, in steps of 2, 4, 8 or 16, again by cost.
+ * Cost      about a thousand candidates times the distinct (ciphertext, offset) pairs of a map.
+ */
+#include "level.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One way of splitting offsets; outer 0: the whole offset is split by `inner`. */
+struct split {
+    int64_t outer, inner, phase;
+    bool centred, swap;
+};
+
+struct pair {
+    uint32_t ct, offset, m;
+};
+
+struct step {
+    int32_t baby, giant;
+};
+
+struct plan {
+    uint32_t map;
+    struct diagonals d;
+    struct step *step; /* [d.len] */
+};
+
+struct work {
+    struct prog *p;         /* under construction */
+    struct arena *scratch;
+    struct arena *planned;  /* what belongs to `plan`; a new one for every map */
+    struct cost_ring ring;
+    int level;              /* estimated, of the lin node at hand */
+    struct map rotated;     /* {value, by} -> rot node */
+    struct plan plan;
+};
+
+static uint32_t term_slots(const struct prog *p, const struct lmap *m, uint32_t term)
+{
+    return p->layouts[m->term[term].in_layout].n;
+}
+
+/* ---- estimates of ring and level ------------------------------------------------------------ */
+
+/* Primes that are still to go at the operands of every node. A linear transform takes one, and so
+ * does a product that is multiplied again. */
+static int *estimate_levels(const struct prog *p)
+{
+    const struct nodes *nodes = &p->nodes;
+    int *after = arena_array(p->arena, nodes->len, sizeof *after);
+    bool *multiplied = arena_array(p->arena, nodes->len, sizeof *multiplied);
+    for (uint32_t i = nodes->len; i-- > 0;) {
+        const struct node *n = &nodes->at[i];
+        bool product = n->op == OP_mul;
+        after[i] += n->op == OP_lin || (product && multiplied[i]);
+        for (uint32_t k = 0; k < n->num_args; k++) {
+            uint32_t a = n->args[k];
+            after[a] = after[i] > after[a] ? after[i] : after[a];
+            multiplied[a] = multiplied[a] || product || (multiplied[i] && n->op != OP_lin);
+        }
+    }
+    return after;
+}
+
+static struct cost_ring estimate_ring(const struct prog *p, const int *level)
+{
+    uint32_t slots = 1, primes = 1;
+    for (uint32_t i = 0; i < p->nodes.len; i++) {
+        uint32_t n = p->nodes.at[i].type.n, l = (uint32_t)level[i] + 1;
+        slots = n > slots ? n : slots;
+        primes = l > primes ? l : primes;
+    }
+    return level_guess_ring(slots, primes);
+}
+
+/* ---- splitting offsets ---------------------------------------------------------------------- */
+
+/* Representative of x modulo m in [-phase, m - phase) */
+static int64_t residue(int64_t x, int64_t m, int64_t phase)
+{
+    int64_t r = (x + phase) % m;
+    return (r < 0 ? r + m : r) - phase;
+}
+
+static struct step split_offset(const struct split *s, uint32_t offset, uint32_t m)
+{
+    int64_t x = residue(offset, m, s->centred ? m / 2 : 0);
+    int64_t in = s->outer ? residue(x, s->outer, s->centred ? s->outer / 2 : 0) : x;
+    int64_t low = residue(in, s->inner, s->phase);
+    int64_t baby = residue(s->swap ? x - low : low, m, m / 2);
+    return (struct step){(int32_t)baby, (int32_t)residue(offset - baby, m, m / 2)};
+}
+
+static int compare_pairs(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct pair)); /* any total order that keeps equal ct together */
+}
+
+/* Distinct (input, offset) or (result, offset) pairs of the plan's diagonals, grouped by ciphertext. */
+static struct pair *distinct_pairs(struct work *w, bool of_inputs, uint32_t *len)
+{
+    const struct diagonals *d = &w->plan.d;
+    const struct lmap *map = &w->p->maps[w->plan.map];
+    struct pair *pair = arena_array(w->scratch, d->len, sizeof *pair);
+    uint32_t n_out = w->p->layouts[map->out_layout].n, kept = 0;
+    for (uint32_t i = 0; i < d->len; i++) {
+        uint32_t n_in = term_slots(w->p, map, d->at[i].term);
+        pair[i] = (struct pair){of_inputs ? d->at[i].in_ct : d->at[i].out_ct, d->at[i].offset,
+                                n_in < n_out ? n_in : n_out};
+    }
+    qsort(pair, d->len, sizeof *pair, compare_pairs);
+    for (uint32_t i = 0; i < d->len; i++)
+        if (kept == 0 || compare_pairs(&pair[kept - 1], &pair[i]))
+            pair[kept++] = pair[i];
+    *len = kept;
+    return pair;
+}
+
+struct search {
+    const struct pair *in, *out;
+    uint32_t num_in, num_out;
+    uint32_t nw, num_terms;
+    uint32_t *stamp, now; /* [nw]: which steps the ciphertext at hand has seen */
+    struct split best;
+    double best_cost;
+};
+
+/* Distinct steps other than zero, ciphertexts, and those of them that have such a step */
+struct count {
+    double moved, cts, moving;
+};
+
+static struct count count_steps(struct search *s, const struct split *split, bool of_inputs)
+{
+    const struct pair *pair = of_inputs ? s->in : s->out;
+    uint32_t len = of_inputs ? s->num_in : s->num_out;
+    struct count c = {0, 0, 0};
+    bool moves = false;
+    for (uint32_t i = 0; i < len; i++) {
+        if (i == 0 || pair[i].ct != pair[i - 1].ct) {
+            s->now++;
+            c.cts++;
+            moves = false;
+        }
+        struct step step = split_offset(split, pair[i].offset, pair[i].m);
+        int64_t r = of_inputs ? step.baby : step.giant;
+        uint32_t *stamp = &s->stamp[residue(r, s->nw, 0)];
+        if (r == 0 || *stamp == s->now)
+            continue;
+        *stamp = s->now;
+        c.moved++;
+        c.moving += !moves;
+        moves = true;
+    }
+    return c;
+}
+
+/* Babies are hoisted; either each is brought down to Q before the products, or each sum after. */
+static double split_cost(const struct work *w, struct search *s, const struct split *split)
+{
+    struct cost_ring r = w->ring;
+    double decompose = cost_decompose(r, w->level), key = cost_key_mul(r, w->level);
+    double down = cost_mod_down(r, w->level);
+    struct count in = count_steps(s, split, true), out = count_steps(s, split, false);
+    double common = in.moving * decompose + in.moved * key + out.moved * (decompose + key);
+    double single = in.moved * down + cost_pmac(r, w->level, false, s->num_terms) + out.moving * down;
+    double hoisted = out.moved * down + cost_pmac(r, w->level, true, s->num_terms) + out.cts * down;
+    return common + fmin(single, hoisted);
+}
+
+static void try_split(const struct work *w, struct search *s, int64_t outer, int64_t inner)
+{
+    if (inner < 1 || inner > s->nw || (outer && inner >= outer))
+        return;
+    for (int flags = 0; flags < 4; flags++)
+        for (int quarter = 0; quarter < 4; quarter++) {
+            struct split split = {outer, inner, inner * quarter / 4, flags & 1, flags & 2};
+            if (quarter && split.phase == inner * (quarter - 1) / 4)
+                continue;
+            double cost = split_cost(w, s, &split);
+            if (cost < s->best_cost) {
+                s->best_cost = cost;
+                s->best = split;
+            }
+        }
+}
+
+/* Multiples of what the layout counts in */
+static void try_multiples(const struct work *w, struct search *s, int64_t outer, int64_t unit)
+{
+    for (int64_t k = 1; k <= 8; k++)
+        if (((k * unit) & (k * unit - 1)) != 0 || outer)
+            try_split(w, s, outer, k * unit);
+}
+
+static void try_layout(const struct work *w, struct search *s, const struct layout *l)
+{
+    int64_t outer = l->block < l->n ? l->block : 0;
+    for (int64_t b = 1; outer && b < outer; b *= 2)
+        try_split(w, s, outer, b);
+    for (int inside = 0; inside <= (outer != 0); inside++) {
+        try_multiples(w, s, inside ? outer : 0, l->pitch);
+        try_multiples(w, s, inside ? outer : 0, l->t_w);
+    }
+    if (outer)
+        try_split(w, s, 0, outer);
+}
+
+static bool layout_seen(const struct prog *p, const struct lmap *m, uint32_t term)
+{
+    for (uint32_t k = 0; k < term; k++)
+        if (m->term[k].in_layout == m->term[term].in_layout)
+            return true;
+    return m->term[term].in_layout == m->out_layout || !p;
+}
+
+static void plan_map(struct work *w, uint32_t map)
+{
+    if (w->plan.map == map)
+        return;
+    if (w->planned)
+        arena_free(w->planned);
+    w->planned = arena_new();
+    struct arena_mark mark = arena_mark(w->scratch);
+    w->plan.map = map;
+    w->plan.d = lmap_diagonals(w->p, map, true, w->planned);
+    const struct diagonals *d = &w->plan.d;
+    const struct lmap *m = &w->p->maps[map];
+
+    struct search s = {.nw = d->nw, .num_terms = d->len, .best_cost = INFINITY, .best = {.inner = 1}};
+    s.stamp = arena_array(w->scratch, d->nw, sizeof *s.stamp);
+    s.in = distinct_pairs(w, true, &s.num_in);
+    s.out = distinct_pairs(w, false, &s.num_out);
+    for (int64_t b = 1; b <= d->nw; b *= 2)
+        try_split(w, &s, 0, b);
+    try_layout(w, &s, &w->p->layouts[m->out_layout]);
+    for (uint32_t t = 0; t < m->num_terms; t++)
+        if (!layout_seen(w->p, m, t))
+            try_layout(w, &s, &w->p->layouts[m->term[t].in_layout]);
+
+    uint32_t n_out = w->p->layouts[m->out_layout].n;
+    w->plan.step = arena_array(w->planned, d->len, sizeof *w->plan.step);
+    for (uint32_t i = 0; i < d->len; i++) {
+        uint32_t n_in = term_slots(w->p, m, d->at[i].term);
+        w->plan.step[i] = split_offset(&s.best, d->at[i].offset, n_in < n_out ? n_in : n_out);
+    }
+    arena_release(w->scratch, mark);
+}
+
+/* ---- emission ------------------------------------------------------------------------------- */
+
+static uint32_t rotate(struct work *w, struct build *b, uint32_t x, int64_t by)
+{
+    uint32_t n = w->p->nodes.at[x].type.n;
+    int64_t *key = arena_array(w->scratch, 2, sizeof *key);
+    key[0] = x;
+    key[1] = residue(by, n, 0);
+    if (key[1] == 0)
+        return x;
+    bool is_new;
+    uint64_t *found = map_put(&w->rotated, key, 2 * sizeof *key, &is_new);
+    if (is_new) {
+        build_int(b, KEY_by, key[1]);
+        *found = build1(b, OP_rot, x);
+    }
+    return (uint32_t)*found;
+}
+
+/* The smallest power of two with which all `count` vectors of n values repeat */
+static uint32_t common_period(const double *v, uint32_t count, uint32_t n)
+{
+    uint32_t period = n;
+    for (; period > 1; period /= 2) {
+        uint32_t half = period / 2;
+        for (uint32_t k = 0; k < count; k++)
+            if (memcmp(v + (size_t)k * n, v + (size_t)k * n + half, half * sizeof *v))
+                return period;
+    }
+    return period;
+}
+
+static void set_period(struct work *w, uint32_t pmac)
+{
+    struct node *n = &w->p->nodes.at[pmac];
+    const struct diagonals *d = &w->plan.d;
+    struct arena_mark mark = arena_mark(w->scratch);
+    double *v = arena_array(w->scratch, (size_t)n->num_args * d->nw, sizeof *v);
+    pmac_plaintexts(w->p, n, d, v);
+    node_set_int(w->p, n, KEY_period, common_period(v, n->num_args, d->nw));
+    arena_release(w->scratch, mark);
+}
+
+/* Indices of the diagonals of one result, by (giant, input, baby) */
+struct term {
+    int32_t giant, baby;
+    uint32_t in_ct;
+};
+
+static int compare_terms(const void *a, const void *b)
+{
+    const struct term *x = a, *y = b;
+    if (x->giant != y->giant)
+        return x->giant < y->giant ? -1 : 1;
+    if (x->in_ct != y->in_ct)
+        return x->in_ct < y->in_ct ? -1 : 1;
+    return x->baby < y->baby ? -1 : x->baby > y->baby;
+}
+
+/* term[0..len) share a giant step and become one pmac. */
+static uint32_t emit_pmac(struct work *w, struct build *b, const struct node *lin, const uint32_t *args,
+                          const struct term *term, uint32_t len)
+{
+    struct arena_mark mark = arena_mark(w->planned);
+    int64_t *in = arena_array(w->planned, len, sizeof *in), *baby = arena_array(w->planned, len, sizeof *baby);
+    uint32_t *x = arena_array(w->planned, len, sizeof *x);
+    for (uint32_t k = 0; k < len; k++) {
+        in[k] = term[k].in_ct;
+        baby[k] = term[k].baby;
+        x[k] = rotate(w, b, args[term[k].in_ct], term[k].baby);
+    }
+    build_int(b, KEY_map, node_int(lin, KEY_map));
+    build_int(b, KEY_out, node_int(lin, KEY_out));
+    build_int(b, KEY_giant, term[0].giant);
+    build_ints(b, KEY_in, in, len);
+    build_ints(b, KEY_baby, baby, len);
+    build_int(b, KEY_period, w->plan.d.nw);
+    uint32_t pmac = build_node(b, OP_pmac, x, len);
+    arena_release(w->planned, mark);
+    set_period(w, pmac);
+    return pmac;
+}
+
+/* All babies of the map, input by input, so that each decomposition is needed once and briefly. */
+static void emit_babies(struct work *w, struct build *b, const uint32_t *args, uint32_t num_args)
+{
+    const struct diagonals *d = &w->plan.d;
+    uint32_t *head = arena_array(w->scratch, num_args, sizeof *head);
+    uint32_t *next = arena_array(w->scratch, d->len, sizeof *next);
+    for (uint32_t c = 0; c < num_args; c++)
+        head[c] = NONE;
+    for (uint32_t i = d->len; i-- > 0;) {
+        next[i] = head[d->at[i].in_ct];
+        head[d->at[i].in_ct] = i;
+    }
+    for (uint32_t c = 0; c < num_args; c++)
+        for (uint32_t i = head[c]; i != NONE; i = next[i])
+            rotate(w, b, args[c], w->plan.step[i].baby);
+}
+
+static struct type narrow(const struct prog *p, uint32_t x, uint32_t n)
+{
+    struct type t = p->nodes.at[x].type;
+    t.n = n;
+    return t;
+}
+
+/* log2 of the copies that the next step of the sum takes together, when 2^left of them are left:
+ * a step of radix R costs one decomposition, R - 1 key products and one division by P. */
+static uint32_t fold_step(const struct work *w, uint32_t left)
+{
+    double best[32] = {0};
+    uint32_t first[32] = {0};
+    double fixed = cost_decompose(w->ring, w->level) + cost_mod_down(w->ring, w->level);
+    for (uint32_t k = 1; k <= left; k++) {
+        best[k] = INFINITY;
+        for (uint32_t r = 1; r <= k && r <= 4; r++) {
+            double cost = fixed + ((1 << r) - 1) * cost_key_mul(w->ring, w->level) + best[k - r];
+            if (cost < best[k]) {
+                best[k] = cost;
+                first[k] = r;
+            }
+        }
+    }
+    return first[left];
+}
+
+/* Sum of the copies of n_out slots in v */
+static uint32_t emit_fold(struct work *w, struct build *b, uint32_t v, uint32_t n_out)
+{
+    uint32_t left = 0;
+    for (uint32_t n = w->p->nodes.at[v].type.n; n > n_out; n /= 2)
+        left++;
+    for (uint32_t step = n_out, r; left > 0; left -= r, step <<= r) {
+        r = fold_step(w, left);
+        uint32_t part[16] = {v};
+        for (uint32_t k = 1; k < 1u << r; k++)
+            part[k] = rotate(w, b, v, (int64_t)k * step);
+        if (left == r) {
+            struct type t = narrow(w->p, v, n_out);
+            build_type(b, &t);
+        }
+        v = build_node(b, OP_add, part, 1u << r);
+    }
+    return v;
+}
+
+static uint32_t emit_lin(struct work *w, const struct node *lin, const uint32_t *args)
+{
+    struct build b = build_like(w->p, lin);
+    uint32_t map = (uint32_t)node_int(lin, KEY_map), out = (uint32_t)node_int(lin, KEY_out);
+    plan_map(w, map);
+    const struct diagonals *d = &w->plan.d;
+    emit_babies(w, &b, args, lin->num_args);
+
+    struct term *term = arena_array(w->scratch, (size_t)d->len + 1, sizeof *term);
+    uint32_t *sum = arena_array(w->scratch, (size_t)d->len + 1, sizeof *sum);
+    uint32_t len = 0, sums = 0;
+    for (uint32_t i = 0; i < d->len; i++)
+        if (d->at[i].out_ct == out)
+            term[len++] = (struct term){w->plan.step[i].giant, w->plan.step[i].baby, d->at[i].in_ct};
+    len += len == 0; /* no weight but zeros: one plaintext of zeros */
+    qsort(term, len, sizeof *term, compare_terms);
+    for (uint32_t from = 0, to; from < len; from = to) {
+        for (to = from + 1; to < len && term[to].giant == term[from].giant;)
+            to++;
+        uint32_t part = emit_pmac(w, &b, lin, args, term + from, to - from);
+        sum[sums++] = rotate(w, &b, part, term[from].giant);
+    }
+    uint32_t v = sums == 1 ? sum[0] : build_node(&b, OP_add, sum, sums);
+    return emit_fold(w, &b, v, lin->type.n);
+}
+
+struct prog *slot_bsgs(struct prog *in, const struct opts *o)
+{
+    const struct nodes *nodes = &in->nodes;
+    int *level = estimate_levels(in);
+    struct work w = {.p = prog_derive(in, STAGE_SLOT), .scratch = arena_new(), .plan.map = NONE};
+    w.ring = estimate_ring(in, level);
+    map_init(&w.rotated, w.scratch);
+    uint32_t *now = arena_array(in->arena, nodes->len, sizeof *now);
+    for (uint32_t i = 0; i < nodes->len; i++) {
+        const struct node *n = &nodes->at[i];
+        uint32_t *args = arena_array(in->arena, n->num_args, sizeof *args);
+        for (uint32_t k = 0; k < n->num_args; k++)
+            args[k] = now[n->args[k]];
+        w.level = level[i];
+        now[i] = n->op == OP_lin ? emit_lin(&w, n, args) : prog_copy_node(w.p, n, args);
+    }
+    if (w.planned)
+        arena_free(w.planned);
+    arena_free(w.scratch);
+    (void)o;
+    return w.p;
+}

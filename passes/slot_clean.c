@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * slot_clean: merge equal nodes, drop unused ones.
+ *
+ * Reads     slot nodes.
+ * Writes    a program without doubles: rotations that several linear transforms share are one node.
+ * Requires  stage slot.
+ * Ensures   every node is used, no two PURE nodes are equal.
+ * Refuses   nothing.
+ * Algorithm hash-consing in program order, then a backward sweep (cse.c).
+ * Cost      linear in the text of the program.
+ */
+#include "passes.h"
+
+struct prog *slot_clean(struct prog *in, const struct opts *o) {
+    (void)o;
+    return prog_clean(in);
+}
