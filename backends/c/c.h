@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFT_C_H
+#define WEFT_C_H
+
+/* The C backend's own interface. */
+
+#include "backends.h"
+
+/* Where everything lies in the model data file. */
+struct c_data {
+    struct str file;   /* the whole container */
+    uint64_t checksum; /* as in its header */
+    uint32_t num_plains;
+    uint32_t *first_plain; /* [nodes.len] of a pmac or padd: number of its first plaintext */
+    uint64_t *first_value; /* [consts.len] index into the value table, or NO_VALUE */
+};
+#define NO_VALUE UINT64_MAX
+
+/* ---- data.c */
+void c_data(struct prog *p, struct c_data *out, struct arena *a);
+
+/* ---- interface.c, clear.c */
+void c_interface(const struct prog *p, struct str *out);
+void c_clear(const struct prog *p, const struct c_data *d, struct str *out);
+
+/* ---- text.c: pieces of C text */
+/* "Written by weft ..." and which model */
+void c_head(const struct prog *p, const char *what, struct str *out);
+/* The YAML file's name without its folders; "model" when there is none. Not escaped. */
+const char *c_base_name(const char *path);
+/* For the inside of a comment: printable ASCII only, no comment delimiters, no trigraphs. */
+void c_add_comment_text(struct str *out, const char *s);
+/* A string literal with its quotes; NULL gives NULL. */
+void c_add_string(struct str *out, const char *s);
+/* A constant of type double that is exactly x. */
+void c_add_double(struct str *out, double x);
+/* `    1, 2, 3,\n` with `per_line` numbers a line; printed by `add` */
+void c_add_u32s(struct str *out, const char *indent, const uint32_t *v, uint32_t len);
+/* "conv-1.a" -> "conv_1_a" */
+void c_add_identifier(struct str *out, const char *s);
+
+#endif

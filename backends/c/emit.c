@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "c.h"
+
+/*
+ * The server's program: one function a layer, one line an op. Consecutive nodes of one layer are
+ * one function; where the schedule returns to a layer, its next function is numbered.
+ */
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+struct emitter {
+    const struct prog *p;
+    const struct c_data *data;
+    struct arena *a;
+    struct str *out;
+};
+
+/* One layer function: nodes [first, last] */
+struct segment {
+    uint32_t first, last;
+    const char *function;
+    uint32_t line;
+};
+
+enum { COMMENT_COLUMN = 48 };
+
+/* ---- one op --------------------------------------------------------------------------------- */
+
+static uint32_t reg_of(const struct emitter *e, uint32_t i)
+{
+    const struct node *n = &e->p->nodes.at[i];
+    if (n->reg >= e->p->num_regs)
+        diag_fatal(n->loc, "%%%u (%s) has no register: run ckks_regs first", i,
+                   op_info[n->op].name);
+    return n->reg;
+}
+
+/* One statement, with the comment in its column */
+static void line(struct emitter *e, uint32_t i, const char *fmt, ...) WEFT_PRINTF(3, 4);
+static void line(struct emitter *e, uint32_t i, const char *fmt, ...)
+{
+    const struct node *n = &e->p->nodes.at[i];
+    char text[160];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    str_addf(e->out, "    %-*s/* %%%u", COMMENT_COLUMN - 4, text, i);
+    if (n->loc.line) {
+        str_add(e->out, " ");
+        c_add_comment_text(e->out, c_base_name(diag_file_name(n->loc.file)));
+        str_addf(e->out, ":%u", n->loc.line);
+    }
+    if (n->layer && *n->layer) {
+        str_add(e->out, " ");
+        c_add_comment_text(e->out, n->layer);
+    }
+    str_add(e->out, " */\n");
+}
+
+typedef void emit_call(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
+                       uint32_t in);
+
+static void emit_NOCALL(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
+                        uint32_t in)
+{
+    (void)e, (void)i, (void)n, (void)out, (void)in;
+}
+
+static void emit_rt_decompose(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
+                              uint32_t in)
+{
+    (void)n;
+    line(e, i, "rt_decompose(e, %u, %u);", out, in);
+}
+
+static void emit_rt_key_mul(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
+                            uint32_t in)
+{
+    line(e, i, "rt_key_mul(e, %u, %u, %u, %" PRId64 ");", out, in, reg_of(e, n->args[1]),
+         node_int_or(n, KEY_by, 0));
+}
+
+static void emit_rt_lift(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
+                         uint32_t in)
+{
+    (void)n;
+    line(e, i, "rt_lift(e, %u, %u);", out, in);
+}
+
+static void emit_rt_mod_down(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
+                             uint32_t in)
+{
+    line(e, i, "rt_mod_down(e, %u, %u, %" PRId64 ");", out, in, node_int(n, KEY_drop));
+}
+
+static void emit_rt_rescale(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
+                            uint32_t in)
+{
+    line(e, i, "rt_rescale(e, %u, %u, %" PRId64 ");", out, in, node_int(n, KEY_drop));
+}
+
+static void emit_rt_drop_to(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
+                            uint32_t in)
+{
+    line(e, i, "rt_drop_to(e, %u, %u, %" PRId64 ");", out, in, node_int(n, KEY_to));
+}
+
+static void emit_rt_raise_scale(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
+                                uint32_t in)
+{
+    line(e, i, "rt_raise_scale(e, %u, %u, %" PRId64 ");", out, in, node_int(n, KEY_times));
+}
+
+static void emit_rt_sub(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
+                        uint32_t in)
+{
+    line(e, i, "rt_sub(e, %u, %u, %u);", out, in, reg_of(e, n->args[1]));
+}
+
+static void emit_rt_mul(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
+                        uint32_t in)
+{
+    line(e, i, "rt_mul(e, %u, %u, %u);", out, in, reg_of(e, n->args[1]));
+}
+
+static void emit_rt_padd(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
+                         uint32_t in)
+{
+    (void)n;
+    line(e, i, "rt_padd(e, %u, %u, %u);", out, in, e->data->first_plain[i]);
+}
+
+/*
+ * A sum is a chain of binary ones. When the result takes over the buffer of one of the operands,
+ * that operand must be read by the first of them.
+ */
+static void emit_rt_add(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
+                        uint32_t in)
+{
+    if (n->num_args == 1) {
+        line(e, i, "rt_drop_to(e, %u, %u, %d);", out, in, n->type.level);
+        return;
+    }
+    uint32_t *reg = arena_array(e->a, n->num_args, sizeof *reg), first = 0;
+    for (uint32_t k = 0; k < n->num_args; k++) {
+        reg[k] = reg_of(e, n->args[k]);
+        if (reg[k] != out)
+            continue;
+        if (first > 1)
+            BUG("%%%u: the buffer of the sum holds an operand that is added three times", i);
+        uint32_t other = reg[first];
+        reg[first++] = reg[k];
+        if (first - 1 != k)
+            reg[k] = other;
+    }
+    line(e, i, "rt_add(e, %u, %u, %u);", out, reg[0], reg[1]);
+    for (uint32_t k = 2; k < n->num_args; k++)
+        line(e, i, "rt_add(e, %u, %u, %u);", out, out, reg[k]);
+}
+
+static void emit_rt_pmac(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
+                         uint32_t in)
+{
+    (void)in;
+    uint32_t *reg = arena_array(e->a, n->num_args, sizeof *reg);
+    for (uint32_t k = 0; k < n->num_args; k++)
+        reg[k] = reg_of(e, n->args[k]);
+    str_addf(e->out, "    static const uint32_t in_%u[] = {", i);
+    if (n->num_args <= 16) {
+        for (uint32_t k = 0; k < n->num_args; k++)
+            str_addf(e->out, k ? ", %u" : "%u", reg[k]);
+        str_add(e->out, "};\n");
+    } else {
+        str_add(e->out, "\n");
+        c_add_u32s(e->out, "        ", reg, n->num_args);
+        str_add(e->out, "    };\n");
+    }
+    line(e, i, "rt_pmac(e, %u, in_%u, %u, %u);", out, i, n->num_args, e->data->first_plain[i]);
+}
+
+/* A runtime function that ops.def names and that has no emitter here does not compile. */
+static emit_call *const call_of[NUM_OPS] = {
+#define OP(name, stages, operands, result, attrs, flags, call) [OP_##name] = emit_##call,
+#include "ops.def"
+};
+
+static bool has_call(const struct node *n)
+{
+    return call_of[n->op] != emit_NOCALL;
+}
+
+/* ---- layers --------------------------------------------------------------------------------- */
+
+static const char *unique_function(struct emitter *e, struct map *used, const char *layer)
+{
+    struct str base;
+    str_init(&base, e->a);
+    str_add(&base, "layer_");
+    c_add_identifier(&base, layer && *layer ? layer : "program");
+    const char *name = base.s;
+    for (uint32_t k = 2;; k++) {
+        bool is_new;
+        map_put(used, name, strlen(name), &is_new);
+        if (is_new)
+            return name;
+        name = arena_printf(e->a, "%s_%u", base.s, k);
+    }
+}
+
+static uint32_t find_segments(struct emitter *e, struct segment **result)
+{
+    const struct nodes *nodes = &e->p->nodes;
+    struct segment *at = NULL;
+    uint32_t len = 0, cap = 0;
+    struct map used;
+    map_init(&used, e->a);
+    const char *layer = NULL;
+    for (uint32_t i = 0; i < nodes->len; i++) {
+        const struct node *n = &nodes->at[i];
+        if (!has_call(n))
+            continue;
+        const char *mine = n->layer ? n->layer : "";
+        if (len == 0 || strcmp(mine, layer) != 0) {
+            ARENA_GROW(e->a, at, len, cap);
+            at[len++] = (struct segment){i, i, unique_function(e, &used, mine), n->loc.line};
+            layer = mine;
+        }
+        at[len - 1].last = i;
+    }
+    *result = at;
+    return len;
+}
+
+static void emit_layer(struct emitter *e, const struct segment *s)
+{
+    str_addf(e->out, "static void %s(rt_eval *e)\n{\n", s->function);
+    for (uint32_t i = s->first; i <= s->last; i++) {
+        const struct node *n = &e->p->nodes.at[i];
+        if (has_call(n))
+            call_of[n->op](e, i, n, reg_of(e, i), reg_of(e, n->args[0]));
+    }
+    str_add(e->out, "}\n\n");
+}
+
+/* ---- tables --------------------------------------------------------------------------------- */
+
+/* A ciphertext of the image that no node reads has no buffer: NONE, which the runtime skips. */
+static void emit_input_regs(struct emitter *e)
+{
+    const struct prog *p = e->p;
+    uint32_t *reg = NULL, num = 0;
+    for (uint32_t i = 0; i < p->nodes.len; i++) {
+        const struct node *n = &p->nodes.at[i];
+        if (n->op != OP_input)
+            continue;
+        uint32_t layout = node_ref_or_none(n, KEY_layout);
+        if (layout == NONE)
+            diag_fatal(n->loc, "input of a ckks program needs a layout");
+        if (!reg) {
+            num = p->layouts[layout].num_ct;
+            reg = arena_array(e->a, num, sizeof *reg);
+            memset(reg, 0xff, num * sizeof *reg);
+        }
+        int64_t part = node_int_or(n, KEY_part, 0);
+        if (part < 0 || part >= num)
+            diag_fatal(n->loc, "input part %" PRId64 " of %u ciphertexts", part, num);
+        reg[part] = reg_of(e, i);
+    }
+    if (!reg)
+        diag_fatal(NO_LOC, "the program has no input");
+    str_add(e->out, "static const uint32_t input_regs[] = {\n");
+    for (uint32_t k = 0; k < num; k++)
+        str_addf(e->out, reg[k] == NONE ? "    UINT32_MAX,\n" : "    %u,\n", reg[k]);
+    str_add(e->out, "};\n");
+}
+
+static void emit_output_regs(struct emitter *e)
+{
+    const struct nodes *nodes = &e->p->nodes;
+    str_add(e->out, "static const uint32_t output_regs[] = {\n");
+    for (uint32_t i = 0; i < nodes->len; i++) {
+        const struct node *n = &nodes->at[i];
+        if (n->op != OP_output)
+            continue;
+        uint32_t *reg = arena_array(e->a, n->num_args, sizeof *reg);
+        for (uint32_t k = 0; k < n->num_args; k++)
+            reg[k] = reg_of(e, n->args[k]);
+        c_add_u32s(e->out, "    ", reg, n->num_args);
+    }
+    str_add(e->out, "};\n");
+}
+
+static void emit_reg_words(struct emitter *e)
+{
+    const struct prog *p = e->p;
+    str_add(e->out, "static const uint64_t reg_words[] = {\n");
+    for (uint32_t k = 0; k < p->num_regs; k++)
+        str_addf(e->out, "%s%" PRIu64 "%s", k % 8 == 0 ? "    " : " ", p->reg_words[k],
+                 k + 1 == p->num_regs || k % 8 == 7 ? ",\n" : ",");
+    str_add(e->out, "};\n");
+}
+
+static void emit_layers(struct emitter *e, const struct segment *at, uint32_t len,
+                        const double *node_ns)
+{
+    str_add(e->out, "static const struct rt_layer layers[] = {\n");
+    for (uint32_t k = 0; k < len; k++) {
+        const struct node *n = &e->p->nodes.at[at[k].first];
+        double ns = 0;
+        for (uint32_t i = at[k].first; node_ns && i <= at[k].last; i++)
+            ns += node_ns[i];
+        str_add(e->out, "    {");
+        c_add_string(e->out, n->layer && *n->layer ? n->layer : "program");
+        str_addf(e->out, ", %u, %s, %.1f},\n", at[k].line, at[k].function, rint(ns));
+    }
+    str_add(e->out, "};\n");
+}
+
+static void emit_head(struct emitter *e)
+{
+    const struct prog *p = e->p;
+    const struct params *q = &p->params;
+    struct prog_stats s = prog_stats(p);
+    const double mb = 1e-6;
+    c_head(p, "the network on encrypted numbers", e->out);
+    str_addf(e->out, " *\n * Ring      N = %u, %u + %u primes, log2(QP) = %.1f, ", 1u << q->log_n,
+             q->num_q, q->num_p, s.log2_qp);
+    if (q->insecure)
+        str_add(e->out, "INSECURE toy parameters\n");
+    else
+        str_addf(e->out, "%.0f-bit security\n", q->lambda_bits);
+    str_addf(e->out, " * Depth     %u levels\n", s.depth);
+    str_addf(e->out, " * Work      %u rotations, %u decompositions, %u plaintext products\n",
+             s.rotations, s.key_switches, s.pt_products);
+    str_addf(e->out, " * Keys      %u, %.1f MB in memory\n", p->num_keys,
+             mb * (double)s.key_bytes_memory);
+    str_addf(e->out, " * Memory    %u registers, %.1f MB; %u plaintexts, %.1f MB\n", p->num_regs,
+             mb * (double)s.register_bytes, e->data->num_plains, mb * (double)s.plaintext_bytes);
+    str_add(
+        e->out,
+        " *\n * Comments: %IR node, line of the model file, layer.\n */\n\n#include \"rt.h\"\n\n");
+}
+
+static void emit_model(struct emitter *e, const double *node_ns)
+{
+    struct segment *segments;
+    emit_head(e);
+    uint32_t len = find_segments(e, &segments);
+    for (uint32_t k = 0; k < len; k++)
+        emit_layer(e, &segments[k]);
+    if (e->p->num_regs)
+        emit_reg_words(e);
+    if (len)
+        emit_layers(e, segments, len, node_ns);
+    emit_input_regs(e);
+    emit_output_regs(e);
+    str_addf(e->out,
+             "\nextern const struct rt_interface weft_interface;\n"
+             "extern const struct rt_program weft_program;\n"
+             "const struct rt_program weft_program = {\n"
+             "    .interface = &weft_interface,\n    .data_checksum = 0x%016" PRIx64 "u,\n"
+             "    .num_regs = %u,\n    .reg_words = %s,\n    .layers = %s,\n    .num_layers = %u,\n"
+             "    .input_regs = input_regs,\n    .output_regs = output_regs,\n};\n",
+             e->data->checksum, e->p->num_regs, e->p->num_regs ? "reg_words" : "NULL",
+             len ? "layers" : "NULL", len);
+}
+
+void c_emit(struct prog *p, const double *node_ns, struct c_output *out, struct arena *a)
+{
+    if (p->stage != STAGE_CKKS)
+        diag_fatal(NO_LOC, "C is written from a ckks program, this one is %s",
+                   stage_name(p->stage));
+    struct c_data data;
+    c_data(p, &data, a);
+    out->data = data.file;
+
+    str_init(&out->model_c, a);
+    struct emitter e = {p, &data, a, &out->model_c};
+    emit_model(&e, node_ns);
+
+    str_init(&out->interface_c, a);
+    c_interface(p, &out->interface_c);
+
+    str_init(&out->clear_c, a);
+    c_clear(p, &data, &out->clear_c);
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sim.h"
+
+/*
+ * Noise of RNS-CKKS as it is seen in the slots.
+ *
+ * One rule carries all formulas. Let e be a polynomial with K coefficients that are not fixed at
+ * zero, independent, of mean 0 and variance v. Its value at a primitive 2N-th root of unity zeta_j
+ * is a sum of K terms of modulus 1, so E|e(zeta_j)|^2 = K v; by the central limit theorem it is
+ * close to a complex Gaussian whose real and imaginary parts have variance K v / 2 each, and
+ * different slots are uncorrelated (the canonical embedding is orthogonal up to a factor). Slots
+ * carry real values: the imaginary part meets them only multiplied by other errors. So what a slot
+ * sees is
+ *
+ *     variance K v / 2 / scale^2.                                                            (1)
+ *
+ * A product a b of polynomials has the value a(zeta_j) b(zeta_j): if b is fixed for the whole run
+ * (the secret, the errors of a key) then given b the variance of (1) is multiplied by
+ * |b(zeta_j)|^2, which by the same rule is exponentially distributed with mean K v of b. It is
+ * drawn, once a run for the secret, and not replaced by its mean: some slots of N/2 are log(N/2)
+ * times as noisy as the average, and a bound has to hold for them.
+ *
+ * The approach is that of Costache et al., "On the precision loss in approximate homomorphic
+ * encryption", eprint 2022/162; the list of error sources is that of Kim, Papadimitriou, Polyakov,
+ * "Approximate homomorphic encryption with reduced approximation error", eprint 2020/1118.
+ */
+
+#include <math.h>
+
+static const double SIGMA = 3.2; /* of encryption and of keys: RING_SIGMA of the runtime */
+static const double SECRET_VARIANCE = 2. / 3;    /* uniform in {-1, 0, 1} */
+static const double ROUNDING_VARIANCE = 1. / 12; /* uniform in [-1/2, 1/2] */
+
+/* ---- random numbers: xoshiro256++ of Blackman and Vigna, seeded by splitmix64 --------------- */
+
+static uint64_t splitmix(uint64_t *x)
+{
+    uint64_t z = *x += 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+void sim_seed(struct sim_rng *r, uint64_t seed)
+{
+    for (int k = 0; k < 4; k++)
+        r->s[k] = splitmix(&seed);
+    r->has_spare = false;
+}
+
+static uint64_t rotl(uint64_t x, int k)
+{
+    return (x << k) | (x >> (64 - k));
+}
+
+static uint64_t next(struct sim_rng *r)
+{
+    uint64_t *s = r->s, result = rotl(s[0] + s[3], 23) + s[0], t = s[1] << 17;
+    s[2] ^= s[0];
+    s[3] ^= s[1];
+    s[1] ^= s[2];
+    s[0] ^= s[3];
+    s[2] ^= t;
+    s[3] = rotl(s[3], 45);
+    return result;
+}
+
+double sim_uniform(struct sim_rng *r)
+{
+    return (double)(next(r) >> 11) * 0x1p-53;
+}
+
+/* Marsaglia's polar method */
+double sim_normal(struct sim_rng *r)
+{
+    if (r->has_spare) {
+        r->has_spare = false;
+        return r->spare;
+    }
+    double u, v, q;
+    do {
+        u = 2 * sim_uniform(r) - 1;
+        v = 2 * sim_uniform(r) - 1;
+        q = u * u + v * v;
+    } while (q >= 1 || q <= 0);
+    double f = sqrt(-2 * log(q) / q);
+    r->spare = v * f;
+    r->has_spare = true;
+    return u * f;
+}
+
+/* |complex Gaussian|^2 of mean 1 */
+static double exponential(struct sim_rng *r)
+{
+    return -log1p(-sim_uniform(r));
+}
+
+/* ---- variances ------------------------------------------------------------------------------ */
+
+/* Rounding to integers when a vector is encoded: (1) with v = 1/12. A vector of period p is a
+ * polynomial in X^(N/2p): only 2p coefficients can be wrong. */
+double sim_var_rounding(double n_coeffs, double scale)
+{
+    return n_coeffs * ROUNDING_VARIANCE / 2 / (scale * scale);
+}
+
+/* Encryption under the secret key: c0 + c1 s = m + e exactly, e Gaussian: (1) with v = sigma^2. */
+double sim_var_fresh(double ring_n, double scale)
+{
+    return ring_n * SIGMA * SIGMA / 2 / (scale * scale);
+}
+
+/*
+ * Dividing all parts by D (special primes, rescaled primes) and rounding to nearest: part k gets an
+ * error r_k uniform in [-1/2, 1/2] that decryption multiplies by s^k. With S = |s(zeta_j)|^2:
+ *     variance (N/12) (1 + S [+ S^2 for three parts]) / 2 / scale^2;
+ * on average, for two parts, the textbook's (N/12)(1 + 2N/3)/2 / scale^2. The scale is the
+ * result's. `secret` is S.
+ */
+double sim_var_mod_down(double ring_n, double scale, double secret, uint32_t parts)
+{
+    double sum = 0, power = 1;
+    for (uint32_t k = 0; k < parts; k++, power *= secret)
+        sum += power;
+    return sim_var_rounding(ring_n, scale) * sum;
+}
+
+/*
+ * Key switching adds sum over digits of d_i e_i, and the result counts P times the value. Digit d_i
+ * has coefficients uniform in [-D_i/2, D_i/2] (mod-up is exact and centred), variance D_i^2 / 12;
+ * e_i is fixed with the key, of mean |e_i(zeta_j)|^2 = N sigma^2. One digit, on average over keys:
+ *     variance N D^2/12 * N sigma^2 / P^2 / 2 / scale^2.
+ */
+double sim_var_digit(double ring_n, double scale, double log2_digit, double log2_p)
+{
+    double ratio = exp2(log2_digit - log2_p);
+    return ring_n * ROUNDING_VARIANCE * ratio * ratio * ring_n * SIGMA * SIGMA / 2 /
+           (scale * scale);
+}
+
+/* ---- per op ---------------------------------------------------------------------------------- */
+
+static double ring_degree(const struct sim *s)
+{
+    return ldexp(1, (int)s->p->params.log_n);
+}
+
+void sim_noise_begin(struct sim *s, uint64_t seed)
+{
+    const struct params *q = &s->p->params;
+    if (s->p->stage != STAGE_CKKS || q->log_n == 0)
+        diag_fatal(NO_LOC, "the noise model needs a ckks program with parameters");
+    size_t slots = (size_t)1 << (q->log_n - 1);
+    if (!s->secret)
+        s->secret = arena_array(s->arena, slots, sizeof *s->secret);
+    sim_seed(&s->rng, seed);
+    for (size_t k = 0; k < slots; k++)
+        s->secret[k] = SECRET_VARIANCE * ring_degree(s) * exponential(&s->rng);
+}
+
+static void add_uniform_variance(struct sim *s, double *y, size_t len, double variance)
+{
+    double std = sqrt(variance);
+    for (size_t k = 0; k < len; k++)
+        y[k] += std * sim_normal(&s->rng);
+}
+
+static double log2_p(const struct params *q)
+{
+    double sum = 0;
+    for (uint32_t k = 0; k < q->num_p; k++)
+        sum += log2((double)q->p[k]);
+    return sum;
+}
+
+static void noise_input(struct sim *s, uint32_t i, double *y)
+{
+    const struct node *n = sim_node(s, i);
+    double big_n = ring_degree(s), scale = n->type.scale;
+    add_uniform_variance(s, y, n->type.n,
+                         sim_var_fresh(big_n, scale) + sim_var_rounding(2. * n->type.n, scale));
+}
+
+static void noise_key_mul(struct sim *s, uint32_t i, double *y)
+{
+    const struct node *n = sim_node(s, i);
+    const struct params *q = &s->p->params;
+    double big_n = ring_degree(s), special = log2_p(q), digit = 0;
+    for (uint32_t k = 0; k <= (uint32_t)n->type.level; k++) {
+        digit += log2((double)q->q[k]);
+        if ((k + 1) % q->alpha != 0 && k != (uint32_t)n->type.level)
+            continue;
+        double variance = sim_var_digit(big_n, n->type.scale, digit, special);
+        for (uint32_t j = 0; j < n->type.n; j++)
+            y[j] += sqrt(variance * exponential(&s->rng)) * sim_normal(&s->rng);
+        digit = 0;
+    }
+}
+
+static void noise_rounding(struct sim *s, uint32_t i, double *y)
+{
+    const struct node *n = sim_node(s, i);
+    uint32_t parts = n->type.kind == KIND_CT3 ? 3 : 2;
+    double scale = n->type.scale;
+    if (n->type.kind == KIND_CTX)
+        scale *= exp2(log2_p(&s->p->params));
+    for (uint32_t j = 0; j < n->type.n; j++)
+        y[j] += sim_normal(&s->rng) *
+                sqrt(sim_var_mod_down(ring_degree(s), scale, s->secret[j], parts));
+}
+
+/* Each plaintext is off by its own rounding, which the operand's slot multiplies. */
+static void noise_pmac(struct sim *s, uint32_t i, double *y)
+{
+    const struct node *n = sim_node(s, i);
+    double variance =
+        sim_var_rounding(2. * (double)node_int(n, KEY_period), node_real(n, KEY_pt_scale));
+    for (uint32_t j = 0; j < n->type.n; j++) {
+        double squares = 0;
+        for (uint32_t k = 0; k < n->num_args; k++) {
+            double x = sim_arg(s, n, k)[j % sim_arg_type(s, n, k)->n];
+            squares += x * x;
+        }
+        y[j] += sqrt(variance * squares) * sim_normal(&s->rng);
+    }
+}
+
+static void noise_padd(struct sim *s, uint32_t i, double *y)
+{
+    const struct node *n = sim_node(s, i);
+    uint32_t period = s->p->layouts[node_int(n, KEY_layout)].n;
+    add_uniform_variance(s, y, n->type.n, sim_var_rounding(2. * period, n->type.scale));
+}
+
+void sim_noise(struct sim *s, uint32_t i)
+{
+    const struct node *n = sim_node(s, i);
+    if (n->type.kind == KIND_NONE)
+        return;
+    if (n->type.level < 0 || !(n->type.scale > 0))
+        diag_fatal(n->loc, "the noise model needs a program with levels and scales");
+    switch (n->op) {
+    case OP_input:
+        noise_input(s, i, s->value[i]);
+        break;
+    case OP_key_mul:
+        noise_key_mul(s, i, s->value[i]);
+        break;
+    case OP_mod_down:
+    case OP_rescale:
+        noise_rounding(s, i, s->value[i]);
+        break;
+    case OP_pmac:
+        noise_pmac(s, i, s->value[i]);
+        break;
+    case OP_padd:
+        noise_padd(s, i, s->value[i]);
+        break;
+    default: /* exact on coefficients */
+        break;
+    }
+}

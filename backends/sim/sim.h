@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFT_SIM_H
+#define WEFT_SIM_H
+
+/* The simulator's own interface: sim.c (driver), nn.c and packed.c (one function an op), noise.c.
+ */
+
+#include "backends.h"
+
+struct sim_rng {
+    uint64_t s[4];
+    bool has_spare;
+    double spare; /* second normal of a pair */
+};
+
+struct sim {
+    struct arena *arena;
+    struct prog *p;
+    const struct nodes *nodes; /* the program's, or its reference network's */
+    uint32_t *last_use;        /* [nodes.len] index of the last node that reads the value */
+    double **value;            /* [nodes.len] NULL when not computed or given back */
+    double **plain;            /* [nodes.len] pmac: [num_args][nw]; padd: [n of its layout] */
+    struct diagonals *lin;     /* [num_maps] of maps that lin nodes use */
+    uint32_t *work_slots;      /* [num_maps] nw of maps that pmac nodes use */
+    struct sim_pool {
+        size_t len;
+        void *head; /* unused buffers, linked through their first word */
+    } pool[64];
+    uint32_t num_pools;
+
+    /* of the image in work */
+    const double *image;
+    double *result;
+    bool noise;
+    struct sim_rng rng;
+    double *secret; /* [N/2] |s(zeta_j)|^2 of a secret drawn for this image */
+};
+
+/* ---- sim.c */
+size_t sim_value_len(const struct type *t);
+/* The value buffer of node i, zeroed. */
+double *sim_result(struct sim *s, uint32_t i);
+static inline const struct node *sim_node(const struct sim *s, uint32_t i)
+{
+    return &s->nodes->at[i];
+}
+static inline const double *sim_arg(const struct sim *s, const struct node *n, uint32_t k)
+{
+    return s->value[n->args[k]];
+}
+static inline const struct type *sim_arg_type(const struct sim *s, const struct node *n, uint32_t k)
+{
+    return &s->nodes->at[n->args[k]].type;
+}
+
+/* ---- noise.c */
+void sim_seed(struct sim_rng *r, uint64_t seed);
+double sim_uniform(struct sim_rng *r); /* [0, 1) */
+double sim_normal(struct sim_rng *r);
+void sim_noise_begin(struct sim *s, uint64_t seed);
+/* Adds the error of node i, whose exact value has just been computed, to the value. */
+void sim_noise(struct sim *s, uint32_t i);
+
+/* Variances, in units of the slot value squared, of the real part of one slot; the derivations are
+ * in noise.c. n_coeffs: coefficients that are not zero (N, or 2p for a vector of period p). */
+double sim_var_rounding(double n_coeffs, double scale);
+double sim_var_fresh(double ring_n, double scale);
+double sim_var_mod_down(double ring_n, double scale, double secret, uint32_t parts);
+double sim_var_digit(double ring_n, double scale, double log2_digit, double log2_p);
+
+/* ---- nn.c, packed.c: one function a row of ops.def that is not a constant. Called with the
+ * operands' values in place; sets the value of node i with sim_result() (output: s->result). */
+typedef void sim_op(struct sim *s, uint32_t i);
+#define SIM_DECLARE_C(name)
+#define SIM_DECLARE_N(name)                                    sim_op sim_op_##name;
+#define SIM_DECLARE_NSK(name)                                  sim_op sim_op_##name;
+#define SIM_DECLARE_S(name)                                    sim_op sim_op_##name;
+#define SIM_DECLARE_SK(name)                                   sim_op sim_op_##name;
+#define SIM_DECLARE_K(name)                                    sim_op sim_op_##name;
+#define OP(name, stages, operands, result, attrs, flags, call) SIM_DECLARE_##stages(name)
+#include "ops.def"
+
+#endif
