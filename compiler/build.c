@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weft build: a model file, or a program as text, into programs. */
+#include "compiler.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "backends.h"
+#include "passes.h"
+
+enum { BOUND_TRIALS = 4 };
+
+static void make_folder(const char *path)
+{
+    if (mkdir(path, 0777) != 0 && errno != EEXIST) {
+        diag_fatal(NO_LOC, "cannot make the folder '%s': %s", path, strerror(errno));
+    }
+}
+
+static void write_text(struct driver *d, const struct str *s)
+{
+    file_write(d->cli->output ? d->cli->output : "-", s->s, s->len);
+}
+
+/* Runs to the end of a stage; a text that is already past it cannot go back. */
+static struct prog *run_to(struct driver *d, struct prog *p, uint32_t next, enum stage s,
+                           uint32_t *last)
+{
+    *last = driver_last_pass(s);
+    if (p->stage > s) {
+        diag_fatal(NO_LOC, "%s is at stage %s, past the stage %s that was asked for", d->cli->input,
+                   stage_name(p->stage), stage_name(s));
+    }
+    return driver_run(d, p, next, *last);
+}
+
+static void write_sources(struct arena *a, const struct generated *g, const char *folder)
+{
+    make_folder(folder);
+    for (uint32_t i = 0; i < g->num_files; i++) {
+        file_write(arena_printf(a, "%s/%s", folder, g->file[i].name), g->file[i].text,
+                   g->file[i].len);
+    }
+}
+
+static void build_program(struct driver *d, struct prog *p)
+{
+    const struct cli *c = d->cli;
+    if (p->error_bound == 0) {
+        p->error_bound = sim_error_bound(p, NULL, BOUND_TRIALS);
+    }
+    double *node_ns = arena_array(d->a, p->nodes.len, sizeof *node_ns);
+    for (uint32_t i = 0; i < p->nodes.len; i++) {
+        node_ns[i] = cost_node(p, &p->nodes.at[i]);
+    }
+    struct c_output out;
+    c_emit(p, node_ns, &out, d->a);
+    struct generated g = generated_sources(&out.model_c, &out.interface_c, &out.clear_c, &out.data);
+    const char *keep = c->keep_c       ? c->keep_c
+                       : c->save_temps ? arena_printf(d->a, "%s-c", c->output)
+                                       : NULL;
+    if (c->emit == EMIT_C) {
+        write_sources(d->a, &g, c->output);
+    } else {
+        if (keep) {
+            write_sources(d->a, &g, keep);
+        }
+        link_binaries(d->a, c, &g);
+    }
+    if (!c->quiet) {
+        report_build(stdout, p, c, driver_seconds() - d->start);
+    }
+}
+
+int cmd_build(const struct cli *c)
+{
+    static const enum stage stage_of[] = {[EMIT_EXE] = STAGE_CKKS,
+                                          [EMIT_C] = STAGE_CKKS,
+                                          [EMIT_NN] = STAGE_NN,
+                                          [EMIT_SLOT] = STAGE_SLOT,
+                                          [EMIT_CKKS] = STAGE_CKKS};
+    struct arena *a = arena_new();
+    struct driver d = driver_open(c, a);
+    if (c->emit <= EMIT_C) {
+        link_check(a, c); /* before the long part */
+    }
+    uint32_t next, last;
+    struct prog *p = driver_load(&d, &next);
+    p = run_to(&d, p, next, c->emit == EMIT_DOT ? c->stage : stage_of[c->emit], &last);
+    struct str text;
+    str_init(&text, a);
+    if (c->emit <= EMIT_C) {
+        build_program(&d, p);
+    } else if (c->emit == EMIT_DOT) {
+        dot_emit(p, &text);
+        write_text(&d, &text);
+    } else {
+        driver_print(p, last, &text);
+        write_text(&d, &text);
+    }
+    driver_report(&d, p);
+    arena_free(a);
+    return 0;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "compiler.h"
+
+#include <inttypes.h>
+
+#include "passes.h"
+
+static const char *bytes_text(struct arena *a, uint64_t n)
+{
+    static const char *const unit[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    double x = (double)n;
+    size_t u = 0;
+    for (; x >= 1024 && u + 1 < sizeof unit / sizeof *unit; u++) {
+        x /= 1024;
+    }
+    return u == 0 ? arena_printf(a, "%" PRIu64 " bytes", n)
+                  : arena_printf(a, "%.1f %s", x, unit[u]);
+}
+
+void report_build(FILE *to, const struct prog *p, const struct cli *c, double seconds)
+{
+    struct prog_stats s = prog_stats(p);
+    struct arena *a = p->arena;
+    const struct model *m = &p->model;
+    fprintf(to, "model       %s: %ux%ux%u -> %u values, %u layers\n", m->name,
+            (unsigned)m->input[0], (unsigned)m->input[1], (unsigned)m->input[2],
+            (unsigned)m->num_outputs, (unsigned)s.layers);
+    fprintf(to, "ring        N = 2^%u, log2(QP) = %.1f: ", (unsigned)p->params.log_n, s.log2_qp);
+    if (p->params.insecure) {
+        fprintf(to, "INSECURE toy parameters\n");
+    } else {
+        fprintf(to, "%.0f-bit security (at most %.0f)\n", p->params.lambda_bits,
+                params_max_log2_qp(p->params.log_n));
+    }
+    fprintf(to, "levels      %u used, %u primes + %u for key switching\n", (unsigned)s.depth,
+            (unsigned)p->params.num_q, (unsigned)p->params.num_p);
+    fprintf(to, "work        %u rotations, %u decompositions, %u plaintext products\n",
+            (unsigned)s.rotations, (unsigned)s.key_switches, (unsigned)s.pt_products);
+    fprintf(to, "keys        %u, %s on disk\n", (unsigned)s.keys, bytes_text(a, s.key_bytes));
+    fprintf(to, "ciphertext  %s in, %s out\n", bytes_text(a, s.ciphertext_bytes_in),
+            bytes_text(a, s.ciphertext_bytes_out));
+    fprintf(to, "memory      %s: keys %s, plaintexts %s, buffers %s\n",
+            bytes_text(a, s.key_bytes_memory + s.plaintext_bytes + s.register_bytes),
+            bytes_text(a, s.key_bytes_memory), bytes_text(a, s.plaintext_bytes),
+            bytes_text(a, s.register_bytes));
+    fprintf(to, "time        %.3f s an image predicted, on one thread\n", cost_prog(p) * 1e-9);
+    fprintf(to, "error       at most %.2g in a result predicted\n", p->error_bound);
+    fprintf(to, "compiled    in %.1f s: %s\n", seconds,
+            c->emit == EMIT_C ? c->output
+                              : arena_printf(a, "%s, %s-client, %s-server, %s.dat", c->output,
+                                             c->output, c->output, c->output));
+}
