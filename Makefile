@@ -68,7 +68,7 @@ $(BUILD)/libweft_rt.a: $(RT_OBJ)
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT) $(CT_LIB) $(RT_OBJ)
 	@mkdir -p $(@D)
 	@echo '  link $@'
-	$(Q)$(CC) $(OPT) $(SAN) $(THREADS) $^ -lcriterion $(LIBS_CT) $(LIBS_RT) -o $@
+	$(Q)$(CC) $(OPT) $(SAN) $(THREADS) $^ -lcriterion $(LIBS_CT) $(LIBS_RT) -lgmp -o $@
 
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(RT_OBJ)
 	@mkdir -p $(@D)

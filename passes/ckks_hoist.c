@@ -247,7 +247,8 @@ static struct prog *extend_products(struct prog *in, const struct level_plan *pl
         }
         struct build b = build_like(p, n);
         for (uint32_t k = 0; k < n->num_args; k++)
-            args[k] = is_divided(p, args[k]) ? p->nodes.at[args[k]].args[0] : build1(&b, OP_lift, args[k]);
+            args[k] = is_divided(in, n->args[k]) ? now[nodes->at[n->args[k]].args[0]]
+                                                 : build1(&b, OP_lift, args[k]);
         struct node extended = *n;
         extended.type.kind = KIND_CTX;
         uint32_t product = prog_copy_node(p, &extended, args);

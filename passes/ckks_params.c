@@ -163,17 +163,18 @@ struct prog *ckks_params(struct prog *p, const struct opts *o)
     struct level_plan plan = {.rules = level_rules_default(o->precision)};
     struct prog *leveled = NULL;
     double most_bits = 0;
+    level_plan(&plan, p);
     while (!leveled) {
-        level_plan(&plan, p);
         double room = plan.rules.precision + 4; /* raise_scale factors of 16 and more */
         if (plan.rescales_product && plan.rules.prime_bits < room)
             plan.rules.prime_bits = fmin(room, SPECIAL_BITS);
         p->params.scale = exp2(plan.rules.precision);
-        p->params.input_scale = plan.input_is_data ? p->params.scale : exp2(2 * plan.rules.precision);
         choose_ring(p, &plan, o, &most_bits);
         choose_chain(p, &plan);
-        leveled = level_apply(&plan, p);
+        plan.at = NULL; /* as ckks_level will see it: nothing is forced yet */
+        leveled = level_solve(&plan, p);
     }
+    p->params.input_scale = level_input_scale(&plan, p->params.scale);
     choose_special(p, leveled, &plan.rules, most_bits);
     p->params.lambda_bits = p->params.insecure ? 0 : 128;
     normalise_rotations(p);

@@ -38,7 +38,8 @@ static uint64_t value_words(const struct params *q, const struct type *t)
 
 /* ---- sums of two ---------------------------------------------------------------------------- */
 
-/* Operands in program order, so that each is added as soon as it is there. */
+/* Operands in program order, so that each is added as soon as it is there; but scales may differ in
+ * their last bits, and the sum keeps that of its first operand. */
 static uint32_t build_chain(struct build *b, const struct node *sum, uint32_t *args)
 {
     for (uint32_t i = 1; i < sum->num_args; i++)
@@ -47,6 +48,13 @@ static uint32_t build_chain(struct build *b, const struct node *sum, uint32_t *a
             args[j] = args[j - 1];
             args[j - 1] = x;
         }
+    uint32_t first = 0;
+    while (first + 1 < sum->num_args && b->p->nodes.at[args[first]].type.scale != sum->type.scale)
+        first++;
+    uint32_t keeps_scale = args[first];
+    for (; first > 0; first--)
+        args[first] = args[first - 1];
+    args[0] = keeps_scale;
     uint32_t total = args[0];
     for (uint32_t k = 1; k < sum->num_args; k++) {
         if (k + 1 == sum->num_args)

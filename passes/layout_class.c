@@ -7,17 +7,20 @@ enum { MAX_CANDIDATES = 20 };
 
 /* ---- classes -------------------------------------------------------------------------------- */
 
-static uint32_t find_root(uint32_t *parent, uint32_t v) {
+static uint32_t find_root(uint32_t *parent, uint32_t v)
+{
     while (parent[v] != v)
         v = parent[v] = parent[parent[v]];
     return v;
 }
 
-static bool is_elementwise(const struct node *n) {
+static bool is_elementwise(const struct node *n)
+{
     return n->op == OP_add || n->op == OP_sub || n->op == OP_mul || n->op == OP_add_channel;
 }
 
-static void group_values(struct classes *s) {
+static void group_values(struct classes *s)
+{
     const struct nodes *nodes = &s->p->nodes;
     struct arena *a = s->p->arena;
     uint32_t *parent = arena_array(a, nodes->len, sizeof *parent);
@@ -51,12 +54,14 @@ static void group_values(struct classes *s) {
 
 /* ---- one candidate -------------------------------------------------------------------------- */
 
-static uint32_t ceil_div(uint32_t a, uint32_t b) {
+static uint32_t ceil_div(uint32_t a, uint32_t b)
+{
     return a / b + (a % b != 0);
 }
 
 /* Smallest power of two >= x, 2^31 at most */
-static uint32_t power_of_two(uint64_t x) {
+static uint32_t power_of_two(uint64_t x)
+{
     uint32_t r = 1;
     while (r < x && r < 1U << 31)
         r *= 2;
@@ -69,9 +74,15 @@ struct sketch {
 };
 
 /* Adds the layout unless it does not fit, is there already or wastes most of its slots. */
-static void add(struct classes *s, struct class *c, struct sketch k) {
-    struct layout l = {.c = c->dims[0], .h = c->dims[1], .w = c->dims[2],
-                       .g_h = k.g[0], .g_w = k.g[1], .t_h = k.t[0], .t_w = k.t[1]};
+static void add(struct classes *s, struct class *c, struct sketch k)
+{
+    struct layout l = {.c = c->dims[0],
+                       .h = c->dims[1],
+                       .w = c->dims[2],
+                       .g_h = k.g[0],
+                       .g_w = k.g[1],
+                       .t_h = k.t[0],
+                       .t_w = k.t[1]};
     if (c->len == MAX_CANDIDATES || l.t_h > s->max_slots || l.t_w > s->max_slots)
         return;
     uint32_t rows = l.t_h * ceil_div(l.h, l.g_h);
@@ -102,8 +113,9 @@ static void add(struct classes *s, struct class *c, struct sketch k) {
 /* ---- families of candidates ----------------------------------------------------------------- */
 
 /* (g, t) behind a window of stride s on an image upsampled by u, one axis */
-static void keep_axis(uint32_t g, uint32_t t, uint32_t s, uint32_t u, uint32_t size, uint32_t *g_out,
-                      uint32_t *t_out) {
+static void keep_axis(uint32_t g, uint32_t t, uint32_t s, uint32_t u, uint32_t size,
+                      uint32_t *g_out, uint32_t *t_out)
+{
     layout_stride(g, t, s, g_out, t_out);
     if (*t_out % u == 0)
         *t_out /= u;
@@ -114,7 +126,9 @@ static void keep_axis(uint32_t g, uint32_t t, uint32_t s, uint32_t u, uint32_t s
 }
 
 /* What keeps the pitch of the operand, with its block and n or smaller ones */
-static void add_kept(struct classes *s, struct class *c, const struct lterm *t, uint32_t layout, bool wide) {
+static void add_kept(struct classes *s, struct class *c, const struct lterm *t, uint32_t layout,
+                     bool wide)
+{
     const struct layout in = s->p->layouts[layout];
     struct sketch k = {.pitch = in.pitch, .block = wide ? in.block : 0, .n = wide ? in.n : 0};
     keep_axis(in.g_h, in.t_h, t->stride[0], t->up[0], c->dims[1], &k.g[0], &k.t[0]);
@@ -127,7 +141,8 @@ static void add_kept(struct classes *s, struct class *c, const struct lterm *t, 
 }
 
 /* Columns of the widest image on the way from here if every map keeps the pitch, in slots */
-static uint32_t *widest(const struct classes *s) {
+static uint32_t *widest(const struct classes *s)
+{
     uint32_t *reach = arena_array(s->p->arena, s->len, sizeof *reach);
     for (uint32_t i = s->len; i-- > 0;) {
         const struct class *c = &s->at[i];
@@ -144,14 +159,16 @@ static uint32_t *widest(const struct classes *s) {
 }
 
 /* An interleave with which one channel's image fits */
-static uint32_t least_interleave(const struct classes *s, const struct class *c) {
+static uint32_t least_interleave(const struct classes *s, const struct class *c)
+{
     uint32_t g = 1;
     while ((uint64_t)ceil_div(c->dims[1], g) * ceil_div(c->dims[2], g) > s->max_slots)
         g++;
     return g;
 }
 
-static void add_fresh(struct classes *s, struct class *c, uint32_t reach) {
+static void add_fresh(struct classes *s, struct class *c, uint32_t reach)
+{
     uint32_t w = c->dims[2], g = least_interleave(s, c);
     for (uint32_t k = 0; k < 2; k++, g *= 2) {
         struct sketch x = {.g = {g, g}, .t = {1, 1}};
@@ -171,8 +188,10 @@ static void add_fresh(struct classes *s, struct class *c, uint32_t reach) {
     add(s, c, (struct sketch){.g = {1, 1}, .t = {1, c->dims[0]}});
 }
 
-/* What the child's stride would turn into its channel-fastest layout, or into one ciphertext each */
-static void add_pulled_back(struct classes *s, struct class *c, const struct class *child) {
+/* What the child's stride would turn into its channel-fastest layout, or into one ciphertext each
+ */
+static void add_pulled_back(struct classes *s, struct class *c, const struct class *child)
+{
     const struct lterm *t = &node_map(s->p, &s->p->nodes.at[child->first])->term[0];
     if (child->dims[0] % t->stride[1] == 0 && child->dims[1] * child->dims[2] > 1)
         add(s, c, (struct sketch){.g = {1, 1}, .t = {1, child->dims[0] / t->stride[1]}});
@@ -180,7 +199,8 @@ static void add_pulled_back(struct classes *s, struct class *c, const struct cla
         add(s, c, (struct sketch){.g = {t->stride[0], t->stride[1]}, .t = {1, 1}});
 }
 
-static void make_candidates(struct classes *s) {
+static void make_candidates(struct classes *s)
+{
     uint32_t *reach = widest(s);
     for (uint32_t i = 0; i < s->len; i++) {
         struct class *c = &s->at[i];
@@ -197,13 +217,15 @@ static void make_candidates(struct classes *s) {
                 add_pulled_back(s, c, &s->at[j]);
         if (c->len == 0) {
             const struct node *n = &s->p->nodes.at[c->first];
-            diag_fatal(n->loc, "layer '%s': a row of %u values does not fit in a ciphertext of %u slots",
+            diag_fatal(n->loc,
+                       "layer '%s': a row of %u values does not fit in a ciphertext of %u slots",
                        n->layer, c->dims[2], s->max_slots);
         }
     }
 }
 
-struct classes find_classes(const struct prog *p, uint32_t max_slots) {
+struct classes find_classes(const struct prog *p, uint32_t max_slots)
+{
     struct classes s = {.p = prog_derive(p, STAGE_NN), .max_slots = max_slots};
     s.p->nodes = p->nodes;
     group_values(&s);

@@ -8,13 +8,16 @@
 
 enum { MAX_SWEEPS = 8, MAX_LOG_N = 16 };
 
+/* An input ciphertext is encrypted and sent, over a line of a gigabyte a second. */
+static const double NS_PER_BYTE_SENT = 1;
+
 /* A map node, with records of the scratch program whose layouts are set for every question. */
 struct edge {
-    uint32_t out;           /* class */
-    uint32_t num_in, *in;   /* classes of the operands */
-    uint32_t map;           /* all terms */
-    uint32_t tree;          /* the terms that read the parent class */
-    uint32_t shape, tree_shape; /* equal numbers: equal costs between equal layouts */
+    uint32_t out;                 /* class */
+    uint32_t num_in, *in;         /* classes of the operands */
+    uint32_t map;                 /* all terms */
+    uint32_t tree;                /* the terms that read the parent class */
+    uint32_t window, tree_window; /* equal numbers: equal shapes between equal layouts */
     int level;
 };
 
@@ -23,20 +26,21 @@ struct search {
     struct cost_ring ring;
     struct edge *edge;
     uint32_t num_edges;
-    uint32_t *first_edge;   /* [classes] the edge that makes class.first, NONE for the input */
-    double *per_ct;         /* [classes] cost of products and encryption a ciphertext */
-    uint32_t *chosen;       /* [classes] */
-    struct map seen;        /* question -> index into cost */
-    struct map_cost *cost;
-    uint32_t num_cost, cap_cost;
-    struct map shapes;
+    uint32_t *first_edge; /* [classes] the edge that makes class.first, NONE for the input */
+    double *per_ct;       /* [classes] cost of products and encryption a ciphertext */
+    uint32_t *chosen;     /* [classes] */
+    struct map seen;      /* (window, layouts) -> index into known */
+    struct map_shape *known;
+    uint32_t num_known, cap_known;
+    struct map windows;
 };
 
 /* ---- levels and ring ------------------------------------------------------------------------ */
 
 /* Primes that are still to go at the operands of every node: a map takes one, and so does a product
  * that is multiplied again before a map. */
-static int *levels_left(const struct prog *p) {
+static int *levels_left(const struct prog *p)
+{
     int *left = arena_array(p->arena, p->nodes.len, sizeof *left);
     bool *multiplied = arena_array(p->arena, p->nodes.len, sizeof *multiplied);
     for (uint32_t i = p->nodes.len; i-- > 0;) {
@@ -51,13 +55,15 @@ static int *levels_left(const struct prog *p) {
     return left;
 }
 
-static struct cost_ring ring_for(uint32_t log_n, uint32_t primes) {
+static struct cost_ring ring_for(uint32_t log_n, uint32_t primes)
+{
     double room = params_max_log2_qp(log_n) / 50 - primes;
     uint32_t special = room < 1 ? 1 : room > (primes + 1) / 2. ? (primes + 1) / 2 : (uint32_t)room;
     return (struct cost_ring){log_n, special, special};
 }
 
-static uint32_t least_log_n(uint32_t primes) {
+static uint32_t least_log_n(uint32_t primes)
+{
     uint32_t log_n = 13;
     while (log_n < MAX_LOG_N && params_max_log2_qp(log_n) < 50. * (primes + 1))
         log_n++;
@@ -67,7 +73,8 @@ static uint32_t least_log_n(uint32_t primes) {
 /* ---- costs ---------------------------------------------------------------------------------- */
 
 /* Everything that the diagonals of a map depend on, but layouts. */
-static uint32_t shape_number(struct search *s, uint32_t map) {
+static uint32_t window_number(struct search *s, uint32_t map)
+{
     const struct prog *p = s->c.p;
     const struct lmap *m = &p->maps[map];
     struct str b;
@@ -76,53 +83,71 @@ static uint32_t shape_number(struct search *s, uint32_t map) {
     for (uint32_t i = 0; i < m->num_terms; i++) {
         struct lterm t = m->term[i];
         const uint32_t *w = p->consts.at[t.weight].type.dims;
-        uint32_t v[] = {t.in[0],      t.in[1],      t.in[2],      t.out_from, t.in_from,
-                        t.groups,     t.stride[0],  t.stride[1],  t.up[0],    t.up[1],
-                        t.dilation[0], t.dilation[1], (uint32_t)t.pad[0], (uint32_t)t.pad[2],
-                        (uint32_t)t.wrap, w[0], w[1], w[2], w[3]};
+        uint32_t v[] = {t.in[0],
+                        t.in[1],
+                        t.in[2],
+                        t.out_from,
+                        t.in_from,
+                        t.groups,
+                        t.stride[0],
+                        t.stride[1],
+                        t.up[0],
+                        t.up[1],
+                        t.dilation[0],
+                        t.dilation[1],
+                        (uint32_t)t.pad[0],
+                        (uint32_t)t.pad[2],
+                        (uint32_t)t.wrap,
+                        w[0],
+                        w[1],
+                        w[2],
+                        w[3]};
         str_addn(&b, (const char *)v, sizeof v);
     }
     bool is_new;
-    uint64_t *number = map_put(&s->shapes, b.s, b.len, &is_new);
+    uint64_t *number = map_put(&s->windows, b.s, b.len, &is_new);
     if (is_new)
-        *number = s->shapes.len;
+        *number = s->windows.len;
     return (uint32_t)*number;
 }
 
 /* Cost of a map record whose layouts are set. */
-static const struct map_cost *ask(struct search *s, uint32_t map, uint32_t shape, int level) {
+static struct map_cost ask(struct search *s, uint32_t map, uint32_t window, int level)
+{
     struct prog *p = s->c.p;
     const struct lmap *m = &p->maps[map];
-    uint32_t *key = arena_array(p->arena, m->num_terms + 3, sizeof *key);
-    key[0] = shape;
-    key[1] = (uint32_t)level;
-    key[2] = m->out_layout;
+    uint32_t *key = arena_array(p->arena, m->num_terms + 2, sizeof *key);
+    key[0] = window;
+    key[1] = m->out_layout;
     for (uint32_t i = 0; i < m->num_terms; i++)
-        key[3 + i] = m->term[i].in_layout;
+        key[2 + i] = m->term[i].in_layout;
     bool is_new;
-    uint64_t *at = map_put(&s->seen, key, (m->num_terms + 3) * sizeof *key, &is_new);
+    uint64_t *at = map_put(&s->seen, key, (m->num_terms + 2) * sizeof *key, &is_new);
     if (is_new) {
-        *at = s->num_cost;
-        ARENA_GROW(p->arena, s->cost, s->num_cost, s->cap_cost);
-        s->cost[s->num_cost++] = map_cost(p, map, s->ring, level);
+        *at = s->num_known;
+        ARENA_GROW(p->arena, s->known, s->num_known, s->cap_known);
+        s->known[s->num_known++] = map_shape(p, map, p->arena);
     }
-    return &s->cost[*at];
+    return map_cost(&s->known[*at], s->ring, level);
 }
 
-static uint32_t layout_of(const struct search *s, uint32_t class) {
+static uint32_t layout_of(const struct search *s, uint32_t class)
+{
     return s->c.at[class].candidate[s->chosen[class]];
 }
 
 /* Cost of an edge under the present choices */
-static const struct map_cost *edge_cost(struct search *s, const struct edge *e) {
+static struct map_cost edge_cost(struct search *s, const struct edge *e)
+{
     struct lmap *m = &s->c.p->maps[e->map];
     m->out_layout = layout_of(s, e->out);
     for (uint32_t i = 0; i < m->num_terms; i++)
         m->term[i].in_layout = layout_of(s, e->in[i]);
-    return ask(s, e->map, e->shape, e->level);
+    return ask(s, e->map, e->window, e->level);
 }
 
-static double class_cost(const struct search *s, uint32_t class, uint32_t candidate) {
+static double class_cost(const struct search *s, uint32_t class, uint32_t candidate)
+{
     const struct layout *l = &s->c.p->layouts[s->c.at[class].candidate[candidate]];
     /* the last summand only breaks ties: fewer slots */
     return s->per_ct[class] * l->num_ct + 1e-3 * l->n * l->num_ct;
@@ -130,7 +155,8 @@ static double class_cost(const struct search *s, uint32_t class, uint32_t candid
 
 /* ---- set-up --------------------------------------------------------------------------------- */
 
-static void add_edge(struct search *s, uint32_t value, int level) {
+static void add_edge(struct search *s, uint32_t value, int level)
+{
     struct prog *p = s->c.p;
     const struct node *n = &p->nodes.at[value];
     const struct lmap m = *node_map(p, n);
@@ -147,17 +173,18 @@ static void add_edge(struct search *s, uint32_t value, int level) {
     }
     e->map = prog_add_map(p, &m);
     e->tree = prog_add_map(p, &tree);
-    e->shape = shape_number(s, e->map);
-    e->tree_shape = shape_number(s, e->tree);
+    e->window = window_number(s, e->map);
+    e->tree_window = window_number(s, e->tree);
     if (s->c.at[e->out].first == value)
         s->first_edge[e->out] = s->num_edges;
     s->num_edges++;
 }
 
-static void prepare(struct search *s, const int *left) {
+static void prepare(struct search *s, const int *left)
+{
     struct prog *p = s->c.p;
     map_init(&s->seen, p->arena);
-    map_init(&s->shapes, p->arena);
+    map_init(&s->windows, p->arena);
     s->edge = arena_array(p->arena, p->nodes.len, sizeof *s->edge);
     s->first_edge = arena_array(p->arena, s->c.len, sizeof *s->first_edge);
     s->per_ct = arena_array(p->arena, s->c.len, sizeof *s->per_ct);
@@ -174,7 +201,8 @@ static void prepare(struct search *s, const int *left) {
             *per_ct += cost_decompose(s->ring, level) + cost_key_mul(s->ring, level) +
                        cost_mod_down(s->ring, level);
         else if (n->op == OP_input)
-            *per_ct += 80 * (level + 1) * cost_ntt(s->ring.log_n);
+            *per_ct += (level + 1) * (8 * cost_ntt(s->ring.log_n) +
+                                      ldexp(16 * NS_PER_BYTE_SENT, (int)s->ring.log_n));
         else if (n->op != OP_output)
             *per_ct += 2. * n->num_args * (level + 1) * cost_pointwise(s->ring.log_n);
     }
@@ -182,9 +210,10 @@ static void prepare(struct search *s, const int *left) {
 
 /* ---- dynamic programming on the tree --------------------------------------------------------- */
 
-/* best[c][k]: cheapest subtree below class c when it has candidate k; pick[c][j]: candidate of class c
- * when its parent has candidate j */
-static void choose_on_tree(struct search *s) {
+/* best[c][k]: cheapest subtree below class c when it has candidate k; pick[c][j]: candidate of
+ * class c when its parent has candidate j */
+static void choose_on_tree(struct search *s)
+{
     struct prog *p = s->c.p;
     double **best = arena_array(p->arena, s->c.len, sizeof *best);
     uint32_t **pick = arena_array(p->arena, s->c.len, sizeof *pick);
@@ -203,11 +232,13 @@ static void choose_on_tree(struct search *s) {
         for (uint32_t j = 0; j < from->len; j++) {
             double least = INFINITY;
             for (uint32_t k = 0; k < c->len; k++) {
+                if (best[i][k] >= least)
+                    continue;
                 struct lmap *m = &p->maps[e->tree];
                 m->out_layout = c->candidate[k];
                 for (uint32_t t = 0; t < m->num_terms; t++)
                     m->term[t].in_layout = from->candidate[j];
-                double cost = ask(s, e->tree, e->tree_shape, e->level)->ns + best[i][k];
+                double cost = ask(s, e->tree, e->tree_window, e->level).ns + best[i][k];
                 if (cost < least) {
                     least = cost;
                     pick[i][j] = k;
@@ -230,22 +261,25 @@ static void choose_on_tree(struct search *s) {
 
 /* ---- improvement on the graph ---------------------------------------------------------------- */
 
-static bool touches(const struct edge *e, uint32_t class) {
+static bool touches(const struct edge *e, uint32_t class)
+{
     bool yes = e->out == class;
     for (uint32_t k = 0; k < e->num_in; k++)
         yes = yes || e->in[k] == class;
     return yes;
 }
 
-static double around(struct search *s, uint32_t class) {
+static double around(struct search *s, uint32_t class)
+{
     double cost = class_cost(s, class, s->chosen[class]);
     for (uint32_t i = 0; i < s->num_edges; i++)
         if (touches(&s->edge[i], class))
-            cost += edge_cost(s, &s->edge[i])->ns;
+            cost += edge_cost(s, &s->edge[i]).ns;
     return cost;
 }
 
-static void improve(struct search *s) {
+static void improve(struct search *s)
+{
     bool changed = true;
     for (uint32_t sweep = 0; changed && sweep < MAX_SWEEPS; sweep++) {
         changed = false;
@@ -266,25 +300,29 @@ static void improve(struct search *s) {
     }
 }
 
-static double total(struct search *s) {
+static double total(struct search *s)
+{
     double cost = 0;
     for (uint32_t i = 0; i < s->c.len; i++)
         cost += class_cost(s, i, s->chosen[i]);
     for (uint32_t i = 0; i < s->num_edges; i++)
-        cost += edge_cost(s, &s->edge[i])->ns;
+        cost += edge_cost(s, &s->edge[i]).ns;
     return cost;
 }
 
-/* ---- choice of the ring ----------------------------------------------------------------------- */
+/* ---- choice of the ring -----------------------------------------------------------------------
+ */
 
-static bool one_ciphertext_each(const struct search *s) {
+static bool one_ciphertext_each(const struct search *s)
+{
     for (uint32_t i = 0; i < s->c.len; i++)
         if (s->c.p->layouts[layout_of(s, i)].num_ct > 1)
             return false;
     return true;
 }
 
-static struct search search_ring(struct prog *p, uint32_t log_n, uint32_t primes, const int *left) {
+static struct search search_ring(struct prog *p, uint32_t log_n, uint32_t primes, const int *left)
+{
     struct search s = {.ring = ring_for(log_n, primes), .c = find_classes(p, 1U << (log_n - 1))};
     prepare(&s, left);
     choose_on_tree(&s);
@@ -292,25 +330,31 @@ static struct search search_ring(struct prog *p, uint32_t log_n, uint32_t primes
     return s;
 }
 
-static void explain(struct search *s, double cost) {
+static void explain(struct search *s, double cost)
+{
     fprintf(stderr, "nn_layout: for N = 2^%u, estimated %.1f ms\n", s->ring.log_n, cost * 1e-6);
     for (uint32_t i = 0; i < s->c.len; i++) {
         const struct class *c = &s->c.at[i];
         const struct layout *l = &s->c.p->layouts[layout_of(s, i)];
         const struct node *n = &s->c.p->nodes.at[c->first];
-        fprintf(stderr, "  %-20s %ux%ux%u in %u x %u slots: g=%u,%u t=%u,%u pitch=%u block=%u (of %u)",
+        fprintf(stderr,
+                "  %-20s %ux%ux%u in %u x %u slots: g=%u,%u t=%u,%u pitch=%u block=%u (of %u)",
                 n->layer, l->c, l->h, l->w, l->num_ct, l->n, l->g_h, l->g_w, l->t_h, l->t_w,
                 l->pitch, l->block, c->len);
         if (s->first_edge[i] != NONE) {
-            const struct map_cost *m = edge_cost(s, &s->edge[s->first_edge[i]]);
-            fprintf(stderr, "; %u diagonals, %u rotations, %.2f ms", m->diagonals, m->rotations,
-                    m->ns * 1e-6);
+            struct map_cost m = edge_cost(s, &s->edge[s->first_edge[i]]);
+            if (m.diagonals)
+                fprintf(stderr, "; %u diagonals, %u rotations, %.2f ms", m.diagonals, m.rotations,
+                        m.ns * 1e-6);
+            else
+                fprintf(stderr, "; too large to enumerate");
         }
         fprintf(stderr, "\n");
     }
 }
 
-void layout_search(struct prog *p, const struct opts *o, struct layouts *found) {
+void layout_search(struct prog *p, const struct opts *o, struct layouts *found)
+{
     int *left = levels_left(p);
     uint32_t primes = 1;
     for (uint32_t i = 0; i < p->nodes.len; i++)

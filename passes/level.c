@@ -288,7 +288,7 @@ static double prime(const struct apply *a, int level)
 
 static void canonical_scales(struct apply *a)
 {
-    int top = (int)a->in->params.num_q - 1;
+    int top = a->plan->top;
     a->data = arena_array(a->in->arena, (size_t)top + 1, sizeof *a->data);
     a->data[top] = a->in->params.scale;
     for (int l = top; l > 0; l--) {
@@ -470,11 +470,16 @@ static void emit_output(struct apply *a, uint32_t i)
             BUG("operands 0 and %u of the output have different scales", k);
 }
 
+double level_input_scale(const struct level_plan *l, double data_scale)
+{
+    return l->input_is_data ? data_scale : data_scale * data_scale;
+}
+
 static uint32_t emit_input(struct apply *a, uint32_t i)
 {
     struct node n = a->in->nodes.at[i];
     n.type.level = a->plan->top;
-    n.type.scale = a->in->params.input_scale;
+    n.type.scale = level_input_scale(a->plan, a->in->params.scale);
     return prog_copy_node(a->out, &n, NULL);
 }
 
@@ -501,7 +506,8 @@ static void make(struct apply *a, uint32_t i, struct want *wants, bool as_res)
     }
 }
 
-struct prog *level_apply(struct level_plan *l, const struct prog *p)
+/* NULL where a sum would have unequal scales: its at[].force was raised, plan again. */
+static struct prog *apply(struct level_plan *l, const struct prog *p)
 {
     struct apply a = {l, p, prog_derive(p, STAGE_CKKS), NULL, false};
     canonical_scales(&a);
@@ -526,4 +532,16 @@ struct prog *level_apply(struct level_plan *l, const struct prog *p)
             w->id = derive(&a, i, res, PHASE_DATA, w);
     }
     return a.failed ? NULL : a.out;
+}
+
+struct prog *level_solve(struct level_plan *l, const struct prog *p)
+{
+    struct prog *out = NULL;
+    while (!out) {
+        level_plan(l, p);
+        if (l->top >= (int)p->params.num_q)
+            return NULL;
+        out = apply(l, p);
+    }
+    return out;
 }

@@ -66,8 +66,12 @@ struct cost_ring level_guess_ring(uint32_t slots, uint32_t primes);
 void level_plan(struct level_plan *l, const struct prog *p);
 int level_of(const struct level_plan *l, uint32_t node); /* highest at which it is computed; -1 unused */
 
-/* The program with levels and scales; p->params must be set. NULL where a sum would have unequal
- * scales: then some at[].force was raised, and both calls are to be repeated. */
-struct prog *level_apply(struct level_plan *l, const struct prog *p);
+/* Of a fresh ciphertext, by the plan */
+double level_input_scale(const struct level_plan *l, double data_scale);
+
+/* The program with levels and scales; p->params must be set. A sum whose operands cannot be brought to
+ * one scale for free is forced (at[].force) and the plan made again. NULL where that needs more
+ * primes than there are: l->top tells how many. */
+struct prog *level_solve(struct level_plan *l, const struct prog *p);
 
 #endif

@@ -4,13 +4,11 @@
  *
  * Reads     nn nodes, the layouts of their types and maps.
  * Writes    one vec a ciphertext of every tensor: input, lin, padd, add, sub, mul, output.
- * Requires  stage nn after nn_layout: every tensor and every map has layouts, operands and result of
- *           an elementwise operator the same one.
- * Ensures   stage slot; slots that hold no element stay zero.
- * Refuses   nothing.
- * Algorithm Node by node: a map is one `lin` a result ciphertext over all ciphertexts of all
- *           operands in order, its bias a padd behind.
- * Cost      linear in the number of ciphertexts, times the operands of a map.
+ * Requires  stage nn after nn_layout: every tensor and every map has layouts, operands and result
+ * of an elementwise operator the same one. Ensures   stage slot; slots that hold no element stay
+ * zero. Refuses   nothing. Algorithm Node by node: a map is one `lin` a result ciphertext over all
+ * ciphertexts of all operands in order, its bias a padd behind. Cost      linear in the number of
+ * ciphertexts, times the operands of a map.
  */
 #include "passes.h"
 
@@ -22,25 +20,29 @@ struct lower {
     struct build b;
 };
 
-static uint32_t layout_of(const struct lower *s, uint32_t value) {
+static uint32_t layout_of(const struct lower *s, uint32_t value)
+{
     uint32_t l = s->in->nodes.at[value].type.layout;
     if (l == NONE)
         BUG("%%%u has no layout", value);
     return l;
 }
 
-static uint32_t parts_of(const struct lower *s, uint32_t value) {
+static uint32_t parts_of(const struct lower *s, uint32_t value)
+{
     return s->in->layouts[layout_of(s, value)].num_ct;
 }
 
-static uint32_t padd(struct lower *s, uint32_t x, uint32_t bias, uint32_t layout, uint32_t part) {
+static uint32_t padd(struct lower *s, uint32_t x, uint32_t bias, uint32_t layout, uint32_t part)
+{
     build_int(&s->b, KEY_bias, bias);
     build_int(&s->b, KEY_layout, layout);
     build_int(&s->b, KEY_part, part);
     return build1(&s->b, OP_padd, x);
 }
 
-static void lower_map(struct lower *s, const struct node *n, uint32_t value) {
+static void lower_map(struct lower *s, const struct node *n, uint32_t value)
+{
     uint32_t layout = layout_of(s, value), total = 0;
     uint32_t bias = node_ref_or_none(n, KEY_bias);
     for (uint32_t k = 0; k < n->num_args; k++)
@@ -60,7 +62,8 @@ static void lower_map(struct lower *s, const struct node *n, uint32_t value) {
     }
 }
 
-static void lower_elementwise(struct lower *s, const struct node *n, uint32_t value) {
+static void lower_elementwise(struct lower *s, const struct node *n, uint32_t value)
+{
     uint32_t *args = arena_array(s->p->arena, n->num_args, sizeof *args);
     for (uint32_t i = 0; i < parts_of(s, value); i++) {
         for (uint32_t k = 0; k < n->num_args; k++) {
@@ -72,7 +75,8 @@ static void lower_elementwise(struct lower *s, const struct node *n, uint32_t va
     }
 }
 
-static void lower_node(struct lower *s, uint32_t value) {
+static void lower_node(struct lower *s, uint32_t value)
+{
     const struct node *n = &s->in->nodes.at[value];
     s->b = build_like(s->p, n);
     if (n->op == OP_output) {
@@ -109,7 +113,8 @@ static void lower_node(struct lower *s, uint32_t value) {
     }
 }
 
-struct prog *lower_nn_slot(struct prog *in, const struct opts *o) {
+struct prog *lower_nn_slot(struct prog *in, const struct opts *o)
+{
     (void)o;
     struct lower s = {.in = in, .p = prog_derive(in, STAGE_SLOT)};
     s.vec = arena_array(in->arena, in->nodes.len, sizeof *s.vec);

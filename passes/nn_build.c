@@ -3,11 +3,13 @@
 
 #include <math.h>
 
-const struct type *const_type(const struct prog *p, uint32_t c) {
+const struct type *const_type(const struct prog *p, uint32_t c)
+{
     return &p->consts.at[c].type;
 }
 
-static uint64_t const_elements(const struct prog *p, uint32_t c) {
+static uint64_t const_elements(const struct prog *p, uint32_t c)
+{
     const struct type *t = const_type(p, c);
     uint64_t n = 1;
     for (uint32_t i = 0; i < t->rank; i++)
@@ -15,7 +17,8 @@ static uint64_t const_elements(const struct prog *p, uint32_t c) {
     return n;
 }
 
-bool const_is_all(struct prog *p, uint32_t c, double v) {
+bool const_is_all(struct prog *p, uint32_t c, double v)
+{
     const struct node *n = &p->consts.at[c];
     if (n->op == OP_fill)
         return node_real(n, KEY_value) == v;
@@ -27,25 +30,29 @@ bool const_is_all(struct prog *p, uint32_t c, double v) {
     return true;
 }
 
-static bool is_fill(const struct prog *p, uint32_t c, double v) {
+static bool is_fill(const struct prog *p, uint32_t c, double v)
+{
     const struct node *n = &p->consts.at[c];
     return n->op == OP_fill && node_real(n, KEY_value) == v;
 }
 
-static void build_dims(struct build *b, const uint32_t *dims, uint8_t rank) {
+static void build_dims(struct build *b, const uint32_t *dims, uint8_t rank)
+{
     int64_t d[4];
     for (uint32_t i = 0; i < rank; i++)
         d[i] = dims[i];
     build_ints(b, KEY_dims, d, rank);
 }
 
-uint32_t expr_fill(struct build *b, const uint32_t *dims, uint8_t rank, double value) {
+uint32_t expr_fill(struct build *b, const uint32_t *dims, uint8_t rank, double value)
+{
     build_dims(b, dims, rank);
     build_real(b, KEY_value, value);
     return build_node(b, OP_fill, NULL, 0);
 }
 
-uint32_t expr_values(struct build *b, const uint32_t *dims, uint8_t rank, const double *data) {
+uint32_t expr_values(struct build *b, const uint32_t *dims, uint8_t rank, const double *data)
+{
     uint32_t count = 1;
     for (uint32_t i = 0; i < rank; i++)
         count *= dims[i];
@@ -55,7 +62,8 @@ uint32_t expr_values(struct build *b, const uint32_t *dims, uint8_t rank, const 
 }
 
 /* Arithmetic on two fills of one shape is a fill; the evaluator would compute the same doubles. */
-static bool both_fill(const struct build *b, uint32_t x, uint32_t y, double *u, double *v) {
+static bool both_fill(const struct build *b, uint32_t x, uint32_t y, double *u, double *v)
+{
     const struct node *n = &b->p->consts.at[x], *m = &b->p->consts.at[y];
     if (n->op != OP_fill || m->op != OP_fill)
         return false;
@@ -64,12 +72,14 @@ static bool both_fill(const struct build *b, uint32_t x, uint32_t y, double *u, 
     return true;
 }
 
-static uint32_t fill_like(struct build *b, uint32_t x, double value) {
+static uint32_t fill_like(struct build *b, uint32_t x, double value)
+{
     struct type t = *const_type(b->p, x);
     return expr_fill(b, t.dims, t.rank, value);
 }
 
-uint32_t expr_add(struct build *b, uint32_t x, uint32_t y) {
+uint32_t expr_add(struct build *b, uint32_t x, uint32_t y)
+{
     double u, v;
     if (both_fill(b, x, y, &u, &v))
         return fill_like(b, x, u + v);
@@ -78,14 +88,16 @@ uint32_t expr_add(struct build *b, uint32_t x, uint32_t y) {
     return is_fill(b->p, y, 0) ? x : build2(b, OP_c_add, x, y);
 }
 
-uint32_t expr_sub(struct build *b, uint32_t x, uint32_t y) {
+uint32_t expr_sub(struct build *b, uint32_t x, uint32_t y)
+{
     double u, v;
     if (both_fill(b, x, y, &u, &v))
         return fill_like(b, x, u - v);
     return is_fill(b->p, y, 0) ? x : build2(b, OP_c_sub, x, y);
 }
 
-uint32_t expr_mul(struct build *b, uint32_t x, uint32_t y) {
+uint32_t expr_mul(struct build *b, uint32_t x, uint32_t y)
+{
     double u, v;
     if (both_fill(b, x, y, &u, &v))
         return fill_like(b, x, u * v);
@@ -94,14 +106,16 @@ uint32_t expr_mul(struct build *b, uint32_t x, uint32_t y) {
     return is_fill(b->p, y, 1) ? x : build2(b, OP_c_mul, x, y);
 }
 
-uint32_t expr_div(struct build *b, uint32_t x, uint32_t y) {
+uint32_t expr_div(struct build *b, uint32_t x, uint32_t y)
+{
     double u, v;
     if (both_fill(b, x, y, &u, &v) && v != 0)
         return fill_like(b, x, u / v);
     return is_fill(b->p, y, 1) ? x : build2(b, OP_c_div, x, y);
 }
 
-uint32_t expr_mul_axis(struct build *b, uint32_t x, uint32_t y, uint32_t axis) {
+uint32_t expr_mul_axis(struct build *b, uint32_t x, uint32_t y, uint32_t axis)
+{
     const struct node *n = &b->p->consts.at[x];
     if (is_fill(b->p, y, 1))
         return x;
@@ -115,7 +129,8 @@ uint32_t expr_mul_axis(struct build *b, uint32_t x, uint32_t y, uint32_t axis) {
     return build2(b, OP_c_mul, x, y);
 }
 
-uint32_t expr_affine(struct build *b, uint32_t x, double mul, double add) {
+uint32_t expr_affine(struct build *b, uint32_t x, double mul, double add)
+{
     const struct node *n = &b->p->consts.at[x];
     if (mul == 1 && add == 0)
         return x;
@@ -126,7 +141,8 @@ uint32_t expr_affine(struct build *b, uint32_t x, double mul, double add) {
     return build1(b, OP_c_affine, x);
 }
 
-uint32_t expr_pow(struct build *b, uint32_t x, double exponent) {
+uint32_t expr_pow(struct build *b, uint32_t x, double exponent)
+{
     const struct node *n = &b->p->consts.at[x];
     if (exponent == 1)
         return x;
@@ -136,14 +152,16 @@ uint32_t expr_pow(struct build *b, uint32_t x, double exponent) {
     return build1(b, OP_c_pow, x);
 }
 
-uint32_t expr_abs(struct build *b, uint32_t x) {
+uint32_t expr_abs(struct build *b, uint32_t x)
+{
     const struct node *n = &b->p->consts.at[x];
     if (n->op == OP_fill)
         return fill_like(b, x, fabs(node_real(n, KEY_value)));
     return build1(b, OP_c_abs, x);
 }
 
-uint32_t expr_sign(struct build *b, uint32_t x) {
+uint32_t expr_sign(struct build *b, uint32_t x)
+{
     const struct node *n = &b->p->consts.at[x];
     if (n->op == OP_fill) {
         double v = node_real(n, KEY_value);
@@ -152,7 +170,8 @@ uint32_t expr_sign(struct build *b, uint32_t x) {
     return build1(b, OP_c_sign, x);
 }
 
-uint32_t expr_reshape(struct build *b, uint32_t x, const uint32_t *dims, uint8_t rank) {
+uint32_t expr_reshape(struct build *b, uint32_t x, const uint32_t *dims, uint8_t rank)
+{
     const struct node *n = &b->p->consts.at[x];
     if (n->op == OP_fill)
         return expr_fill(b, dims, rank, node_real(n, KEY_value));
@@ -167,7 +186,8 @@ uint32_t expr_reshape(struct build *b, uint32_t x, const uint32_t *dims, uint8_t
     return build1(b, OP_c_reshape, x);
 }
 
-uint32_t expr_slice(struct build *b, uint32_t x, uint32_t axis, uint32_t from, uint32_t count) {
+uint32_t expr_slice(struct build *b, uint32_t x, uint32_t axis, uint32_t from, uint32_t count)
+{
     const struct node *n = &b->p->consts.at[x];
     if (from == 0 && count == n->type.dims[axis])
         return x;
@@ -182,7 +202,8 @@ uint32_t expr_slice(struct build *b, uint32_t x, uint32_t axis, uint32_t from, u
     return build1(b, OP_c_slice, x);
 }
 
-uint32_t expr_sum(struct build *b, uint32_t x, uint32_t y) {
+uint32_t expr_sum(struct build *b, uint32_t x, uint32_t y)
+{
     if (x == NONE)
         return y;
     return y == NONE ? x : expr_add(b, x, y);
@@ -190,11 +211,13 @@ uint32_t expr_sum(struct build *b, uint32_t x, uint32_t y) {
 
 /* ---- maps ----------------------------------------------------------------------------------- */
 
-struct map_draft map_draft(struct build *b, const uint32_t out[3]) {
+struct map_draft map_draft(struct build *b, const uint32_t out[3])
+{
     return (struct map_draft){.b = b, .out = {out[0], out[1], out[2]}, .bias = NONE};
 }
 
-struct lterm lterm_plain(const struct prog *p, uint32_t operand, uint32_t weight, uint32_t groups) {
+struct lterm lterm_plain(const struct prog *p, uint32_t operand, uint32_t weight, uint32_t groups)
+{
     const uint32_t *in = p->nodes.at[operand].type.dims;
     return (struct lterm){.in_layout = NONE,
                           .in = {in[0], in[1], in[2]},
@@ -206,7 +229,8 @@ struct lterm lterm_plain(const struct prog *p, uint32_t operand, uint32_t weight
                           .wrap = WRAP_ZEROS};
 }
 
-void map_draft_add(struct map_draft *d, const struct lterm *t, uint32_t operand) {
+void map_draft_add(struct map_draft *d, const struct lterm *t, uint32_t operand)
+{
     struct arena *a = d->b->p->arena;
     uint32_t len = d->len;
     ARENA_GROW(a, d->term, len, d->cap_term);
@@ -217,11 +241,13 @@ void map_draft_add(struct map_draft *d, const struct lterm *t, uint32_t operand)
     d->len = len + 1;
 }
 
-void map_draft_bias(struct map_draft *d, uint32_t bias) {
+void map_draft_bias(struct map_draft *d, uint32_t bias)
+{
     d->bias = expr_sum(d->b, d->bias, bias);
 }
 
-uint32_t map_draft_build(struct map_draft *d) {
+uint32_t map_draft_build(struct map_draft *d)
+{
     struct lmap m = {.out = {d->out[0], d->out[1], d->out[2]},
                      .out_layout = NONE,
                      .num_terms = d->len,
@@ -232,7 +258,8 @@ uint32_t map_draft_build(struct map_draft *d) {
     return build_node(d->b, OP_map, d->arg, d->len);
 }
 
-uint32_t scale_map(struct build *b, uint32_t x, uint32_t scale, uint32_t bias) {
+uint32_t scale_map(struct build *b, uint32_t x, uint32_t scale, uint32_t bias)
+{
     const uint32_t *dims = b->p->nodes.at[x].type.dims;
     uint32_t out[3] = {dims[0], dims[1], dims[2]};
     uint32_t weight = expr_reshape(b, scale, (uint32_t[]){out[0], 1, 1, 1}, 4);
@@ -243,16 +270,19 @@ uint32_t scale_map(struct build *b, uint32_t x, uint32_t scale, uint32_t bias) {
     return map_draft_build(&d);
 }
 
-uint32_t add_channel(struct build *b, uint32_t x, uint32_t bias) {
+uint32_t add_channel(struct build *b, uint32_t x, uint32_t bias)
+{
     build_int(b, KEY_bias, bias);
     return build1(b, OP_add_channel, x);
 }
 
-const struct lmap *node_map(const struct prog *p, const struct node *n) {
+const struct lmap *node_map(const struct prog *p, const struct node *n)
+{
     return &p->maps[node_int(n, KEY_map)];
 }
 
-bool is_scale_term(const struct prog *p, const struct lmap *m, const struct lterm *t) {
+bool is_scale_term(const struct prog *p, const struct lmap *m, const struct lterm *t)
+{
     const struct type *w = const_type(p, t->weight);
     for (int i = 0; i < 4; i++)
         if (t->pad[i] != 0)
@@ -263,14 +293,16 @@ bool is_scale_term(const struct prog *p, const struct lmap *m, const struct lter
            m->out[2] == t->in[2] * t->up[1];
 }
 
-bool is_scale_map(const struct prog *p, const struct node *n) {
+bool is_scale_map(const struct prog *p, const struct node *n)
+{
     if (n->op != OP_map || n->num_args != 1)
         return false;
     const struct lmap *m = node_map(p, n);
     return is_scale_term(p, m, &m->term[0]) && m->term[0].up[0] == 1 && m->term[0].up[1] == 1;
 }
 
-uint32_t *nn_depths(const struct prog *p) {
+uint32_t *nn_depths(const struct prog *p)
+{
     uint32_t *depth = arena_array(p->arena, p->nodes.len, sizeof *depth);
     for (uint32_t i = 0; i < p->nodes.len; i++) {
         const struct node *n = &p->nodes.at[i];

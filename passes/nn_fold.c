@@ -6,21 +6,19 @@
  * Writes    the same operators, fewer levels. Weights stay symbolic products.
  * Requires  stage nn, after nn_poly: no poly.
  * Ensures   no map that only scales channels stands before a map, or behind a map that nobody else
- *           reads, except where weights cannot take the scale in (scale_inputs). The depth never grows.
- * Refuses   nothing.
- * Algorithm Three phases, each to a fixed point; "scale" is a depthwise 1 x 1 map.
- *   compose     map . scale  -> map with input channels scaled (nearest upsampling too)
+ *           reads, except where weights cannot take the scale in (scale_inputs). The depth never
+ * grows. Refuses   nothing. Algorithm Three phases, each to a fixed point; "scale" is a depthwise 1
+ * x 1 map. compose     map . scale  -> map with input channels scaled (nearest upsampling too)
  *               scale . map  -> map with rows scaled, if the inner map is a scale or has one use
  *               map . global average pool -> map over all pixels
  *               add, sub of maps -> one map of several terms; an operand that is no map becomes an
  *               identity term where that costs no depth: the skip of a residual block is a diagonal
  *               add_channel . map -> its bias; scale by 1 -> nothing; add of adds -> one add
- *   push        a scale that is stuck (its operand is no map, or one that others read) moves on when
- *               maps or products wait behind it:  s x + b -> s (x + b/s),  s x + c -> s (x + c/s),
- *               (s x) (t y) -> s t (x y)
- *   duplicate   scale . map with several readers of the map, where the depth of the program shrinks:
- *               the map is computed twice.
- * Cost      rounds of one linear sweep; a round removes, moves down or doubles at least one scale.
+ *   push        a scale that is stuck (its operand is no map, or one that others read) moves on
+ * when maps or products wait behind it:  s x + b -> s (x + b/s),  s x + c -> s (x + c/s), (s x) (t
+ * y) -> s t (x y) duplicate   scale . map with several readers of the map, where the depth of the
+ * program shrinks: the map is computed twice. Cost      rounds of one linear sweep; a round
+ * removes, moves down or doubles at least one scale.
  */
 #include "nn_build.h"
 
@@ -36,9 +34,9 @@ enum phase { COMPOSE, PUSH, DUPLICATE };
 struct fold {
     struct prog *in, *p;
     enum phase phase;
-    uint32_t *now;       /* [in->nodes.len] new value of an old one */
+    uint32_t *now;           /* [in->nodes.len] new value of an old one */
     const uint32_t *readers; /* [in->nodes.len] uses of an old value */
-    const bool *useful;  /* [in->nodes.len] PUSH: all readers take a scale in; DUPLICATE: selected */
+    const bool *useful; /* [in->nodes.len] PUSH: all readers take a scale in; DUPLICATE: selected */
     struct build b;
     /* by new value */
     uint32_t *uses, *depth;
@@ -49,17 +47,21 @@ struct fold {
 /* ---- scaling weights ------------------------------------------------------------------------ */
 
 /* The vector of factors of a scale term. */
-static uint32_t scale_of(struct build *b, const struct lterm *t) {
+static uint32_t scale_of(struct build *b, const struct lterm *t)
+{
     return expr_reshape(b, t->weight, (uint32_t[]){t->in[0]}, 1);
 }
 
-static uint32_t scale_rows(struct build *b, const struct lterm *t, uint32_t scale) {
+static uint32_t scale_rows(struct build *b, const struct lterm *t, uint32_t scale)
+{
     uint32_t rows = const_type(b->p, t->weight)->dims[0];
     return expr_mul_axis(b, t->weight, expr_slice(b, scale, 0, t->out_from, rows), 0);
 }
 
 /* The factor of weight [o][cl] of a grouped window, spelled out. */
-static uint32_t spread(struct build *b, uint32_t scale, uint32_t outs, uint32_t ins, uint32_t groups) {
+static uint32_t spread(struct build *b, uint32_t scale, uint32_t outs, uint32_t ins,
+                       uint32_t groups)
+{
     const double *v = const_values(b->p, scale);
     uint32_t count = outs * ins;
     double *wide = arena_array(b->p->arena, count, sizeof *wide);
@@ -70,7 +72,8 @@ static uint32_t spread(struct build *b, uint32_t scale, uint32_t outs, uint32_t 
 }
 
 /* Multiplies input channel c of the term by scale[c]. False where no expression says that. */
-static bool scale_inputs(struct build *b, struct lterm *t, uint32_t scale) {
+static bool scale_inputs(struct build *b, struct lterm *t, uint32_t scale)
+{
     struct type w = *const_type(b->p, t->weight);
     uint32_t outs = w.dims[0], ins = w.dims[1], taps = w.dims[2] * w.dims[3];
     uint32_t own = expr_slice(b, scale, 0, t->in_from, t->groups * ins);
@@ -96,7 +99,8 @@ static bool scale_inputs(struct build *b, struct lterm *t, uint32_t scale) {
 
 /* Fills in depth and uses of the nodes that the builder has added. Values that no old node maps to
  * are read once, by the node that they were made for. */
-static void account(struct fold *f) {
+static void account(struct fold *f)
+{
     struct arena *a = f->p->arena;
     for (; f->len < f->p->nodes.len; f->len++) {
         const struct node *n = &f->p->nodes.at[f->len];
@@ -110,31 +114,37 @@ static void account(struct fold *f) {
     }
 }
 
-static const struct node *at(const struct fold *f, uint32_t value) {
+static const struct node *at(const struct fold *f, uint32_t value)
+{
     return &f->p->nodes.at[value];
 }
 
-static bool is_map(const struct fold *f, uint32_t value) {
+static bool is_map(const struct fold *f, uint32_t value)
+{
     return at(f, value)->op == OP_map;
 }
 
-static bool is_scale(const struct fold *f, uint32_t value) {
+static bool is_scale(const struct fold *f, uint32_t value)
+{
     return is_scale_map(f->p, at(f, value));
 }
 
 /* May this map be absorbed by its reader? A scale costs nothing to compute twice. */
-static bool mergeable(const struct fold *f, uint32_t value) {
+static bool mergeable(const struct fold *f, uint32_t value)
+{
     return is_map(f, value) && (f->uses[value] <= 1 || is_scale(f, value));
 }
 
-static uint32_t bias_of(const struct fold *f, uint32_t value) {
+static uint32_t bias_of(const struct fold *f, uint32_t value)
+{
     return node_ref_or_none(at(f, value), KEY_bias);
 }
 
 /* ---- compose -------------------------------------------------------------------------------- */
 
 /* Is value a depthwise average over all pixels, weights factor * scale[c]? */
-static bool is_global_pool(const struct fold *f, uint32_t value, double *factor, uint32_t *scale) {
+static bool is_global_pool(const struct fold *f, uint32_t value, double *factor, uint32_t *scale)
+{
     const struct node *n = at(f, value);
     if (n->op != OP_map || n->num_args != 1 || f->uses[value] > 1 || bias_of(f, value) != NONE)
         return false;
@@ -160,7 +170,8 @@ static bool is_global_pool(const struct fold *f, uint32_t value, double *factor,
 }
 
 /* One pixel in, one weight a channel: the term may read the pool's operand instead. */
-static bool absorb_pool(struct fold *f, const struct lmap *m, struct lterm *t, uint32_t *operand) {
+static bool absorb_pool(struct fold *f, const struct lmap *m, struct lterm *t, uint32_t *operand)
+{
     const struct type w = *const_type(f->p, t->weight);
     double factor;
     uint32_t scale;
@@ -175,14 +186,16 @@ static bool absorb_pool(struct fold *f, const struct lmap *m, struct lterm *t, u
     uint32_t flat = w.dims[0] * w.dims[1], pixels = inner.in[1] * inner.in[2];
     uint32_t even = expr_fill(&f->b, (uint32_t[]){flat, pixels}, 2, factor);
     uint32_t x = expr_mul_axis(&f->b, even, expr_reshape(&f->b, t->weight, &flat, 1), 0);
-    t->weight = expr_reshape(&f->b, x, (uint32_t[]){w.dims[0], w.dims[1], inner.in[1], inner.in[2]}, 4);
+    t->weight =
+        expr_reshape(&f->b, x, (uint32_t[]){w.dims[0], w.dims[1], inner.in[1], inner.in[2]}, 4);
     memcpy(t->in, inner.in, sizeof t->in);
     t->stride[0] = t->stride[1] = t->dilation[0] = t->dilation[1] = 1;
     *operand = n->args[0];
     return true;
 }
 
-static bool absorb_scale(struct fold *f, struct lterm *t, uint32_t *operand) {
+static bool absorb_scale(struct fold *f, struct lterm *t, uint32_t *operand)
+{
     const struct node *n = at(f, *operand);
     if (n->op != OP_map || n->num_args != 1 || bias_of(f, *operand) != NONE)
         return false;
@@ -198,7 +211,8 @@ static bool absorb_scale(struct fold *f, struct lterm *t, uint32_t *operand) {
 }
 
 /* The terms of map `value`, each multiplied by factor, into d. */
-static void add_terms_of(struct fold *f, struct map_draft *d, uint32_t value, double factor) {
+static void add_terms_of(struct fold *f, struct map_draft *d, uint32_t value, double factor)
+{
     const struct node *n = at(f, value);
     const struct lmap m = *node_map(f->p, n);
     for (uint32_t i = 0; i < m.num_terms; i++) {
@@ -212,7 +226,8 @@ static void add_terms_of(struct fold *f, struct map_draft *d, uint32_t value, do
 }
 
 /* scale . inner, both maps */
-static uint32_t scaled_rows(struct fold *f, uint32_t inner, uint32_t scale, uint32_t bias) {
+static uint32_t scaled_rows(struct fold *f, uint32_t inner, uint32_t scale, uint32_t bias)
+{
     const struct lmap m = *node_map(f->p, at(f, inner));
     uint32_t inner_bias = bias_of(f, inner);
     struct map_draft d = map_draft(&f->b, m.out);
@@ -228,7 +243,8 @@ static uint32_t scaled_rows(struct fold *f, uint32_t inner, uint32_t scale, uint
     return map_draft_build(&d);
 }
 
-static uint32_t fold_map(struct fold *f, const struct node *n) {
+static uint32_t fold_map(struct fold *f, const struct node *n)
+{
     const struct lmap m = *node_map(f->in, n);
     uint32_t bias = node_ref_or_none(n, KEY_bias);
     bool scale = is_scale_map(f->in, n), changed = false;
@@ -262,12 +278,14 @@ struct terms {
     uint32_t len, cap;
 };
 
-static void push_operand(struct fold *f, struct terms *t, uint32_t value) {
+static void push_operand(struct fold *f, struct terms *t, uint32_t value)
+{
     ARENA_GROW(f->p->arena, t->value, t->len, t->cap);
     t->value[t->len++] = value;
 }
 
-static void collect(struct fold *f, struct terms *t, uint32_t value, bool nested) {
+static void collect(struct fold *f, struct terms *t, uint32_t value, bool nested)
+{
     if (at(f, value)->op != OP_add || (nested && f->uses[value] > 1)) {
         push_operand(f, t, value);
         return;
@@ -278,10 +296,12 @@ static void collect(struct fold *f, struct terms *t, uint32_t value, bool nested
 }
 
 /*
- * sum of factor[i] * value[i]. Maps that may be absorbed become one map; the other operands join it as
- * identity terms if the result is no deeper than the sum itself, else they are added to it.
+ * sum of factor[i] * value[i]. Maps that may be absorbed become one map; the other operands join it
+ * as identity terms if the result is no deeper than the sum itself, else they are added to it.
  */
-static uint32_t fold_sum(struct fold *f, const struct node *n, const struct terms *t, bool minus_last) {
+static uint32_t fold_sum(struct fold *f, const struct node *n, const struct terms *t,
+                         bool minus_last)
+{
     const uint32_t *dims = n->type.dims;
     struct map_draft d = map_draft(&f->b, dims);
     struct terms rest = {0};
@@ -320,7 +340,8 @@ static uint32_t fold_sum(struct fold *f, const struct node *n, const struct term
     return build_node(&f->b, OP_add, rest.value, rest.len);
 }
 
-static uint32_t fold_add(struct fold *f, const struct node *n) {
+static uint32_t fold_add(struct fold *f, const struct node *n)
+{
     struct terms t = {0};
     for (uint32_t k = 0; k < n->num_args; k++)
         collect(f, &t, f->now[n->args[k]], true);
@@ -331,7 +352,8 @@ static uint32_t fold_add(struct fold *f, const struct node *n) {
     return fold_sum(f, n, &t, false);
 }
 
-static uint32_t fold_sub(struct fold *f, const struct node *n) {
+static uint32_t fold_sub(struct fold *f, const struct node *n)
+{
     struct terms t = {0};
     for (uint32_t k = 0; k < 2; k++)
         push_operand(f, &t, f->now[n->args[k]]);
@@ -339,11 +361,13 @@ static uint32_t fold_sub(struct fold *f, const struct node *n) {
 }
 
 /* A scale whose own operand is no map stays without bias: it can only move on. */
-static bool takes_bias(const struct fold *f, uint32_t value) {
+static bool takes_bias(const struct fold *f, uint32_t value)
+{
     return mergeable(f, value) && (!is_scale(f, value) || mergeable(f, at(f, value)->args[0]));
 }
 
-static uint32_t fold_add_channel(struct fold *f, const struct node *n) {
+static uint32_t fold_add_channel(struct fold *f, const struct node *n)
+{
     uint32_t x = f->now[n->args[0]], bias = (uint32_t)node_int(n, KEY_bias);
     if (takes_bias(f, x)) {
         struct map_draft d = map_draft(&f->b, n->type.dims);
@@ -362,12 +386,14 @@ static uint32_t fold_add_channel(struct fold *f, const struct node *n) {
 
 /* ---- push ----------------------------------------------------------------------------------- */
 
-static bool is_bare_scale(const struct fold *f, uint32_t value) {
+static bool is_bare_scale(const struct fold *f, uint32_t value)
+{
     return is_scale(f, value) && bias_of(f, value) == NONE;
 }
 
 /* bias / scale, NONE where it is not defined or too large */
-static uint32_t quotient(struct fold *f, uint32_t bias, uint32_t scale) {
+static uint32_t quotient(struct fold *f, uint32_t bias, uint32_t scale)
+{
     const double *s = const_values(f->p, scale), *c = const_values(f->p, bias);
     for (uint32_t i = 0; i < const_type(f->p, scale)->dims[0]; i++)
         if (!(fabs(c[i]) <= MAX_SHIFT * fabs(s[i])) || s[i] == 0)
@@ -375,16 +401,19 @@ static uint32_t quotient(struct fold *f, uint32_t bias, uint32_t scale) {
     return expr_div(&f->b, bias, scale);
 }
 
-static uint32_t scale_vector(struct fold *f, uint32_t value) {
+static uint32_t scale_vector(struct fold *f, uint32_t value)
+{
     struct lterm t = node_map(f->p, at(f, value))->term[0];
     return scale_of(&f->b, &t);
 }
 
-static uint32_t push_map(struct fold *f, const struct node *n, bool useful) {
+static uint32_t push_map(struct fold *f, const struct node *n, bool useful)
+{
     uint32_t bias = node_ref_or_none(n, KEY_bias);
     if (useful && bias != NONE && is_scale_map(f->in, n)) {
         struct lterm t = node_map(f->in, n)->term[0];
-        uint32_t x = f->now[n->args[0]], scale = scale_of(&f->b, &t), shift = quotient(f, bias, scale);
+        uint32_t x = f->now[n->args[0]], scale = scale_of(&f->b, &t),
+                 shift = quotient(f, bias, scale);
         if (shift != NONE) {
             f->changed = true;
             return scale_map(&f->b, add_channel(&f->b, x, shift), scale, NONE);
@@ -393,7 +422,8 @@ static uint32_t push_map(struct fold *f, const struct node *n, bool useful) {
     return NONE;
 }
 
-static uint32_t push_add_channel(struct fold *f, const struct node *n, bool useful) {
+static uint32_t push_add_channel(struct fold *f, const struct node *n, bool useful)
+{
     uint32_t x = f->now[n->args[0]];
     if (!useful || !is_bare_scale(f, x))
         return NONE;
@@ -405,7 +435,8 @@ static uint32_t push_add_channel(struct fold *f, const struct node *n, bool usef
     return scale_map(&f->b, add_channel(&f->b, inner, shift), scale, NONE);
 }
 
-static uint32_t push_mul(struct fold *f, const struct node *n) {
+static uint32_t push_mul(struct fold *f, const struct node *n)
+{
     uint32_t x = f->now[n->args[0]], y = f->now[n->args[1]];
     if (!is_bare_scale(f, x) || !is_bare_scale(f, y))
         return NONE;
@@ -416,20 +447,23 @@ static uint32_t push_mul(struct fold *f, const struct node *n) {
 }
 
 /* scale-like: a scale, or one with a constant added, whose factors may move on */
-static bool is_scale_like(const struct prog *p, uint32_t value) {
+static bool is_scale_like(const struct prog *p, uint32_t value)
+{
     const struct node *n = &p->nodes.at[value];
     return is_scale_map(p, n) ||
            (n->op == OP_add_channel && is_scale_map(p, &p->nodes.at[n->args[0]]));
 }
 
 /* useful[v]: every reader of v takes a scale in, now or after it was moved once more */
-static bool *find_useful(const struct prog *p) {
+static bool *find_useful(const struct prog *p)
+{
     bool *useful = arena_array(p->arena, p->nodes.len, sizeof *useful);
     memset(useful, true, p->nodes.len * sizeof *useful);
     for (uint32_t i = p->nodes.len; i-- > 0;) {
         const struct node *n = &p->nodes.at[i];
-        bool takes = n->op == OP_map || (n->op == OP_add_channel && useful[i]) ||
-                     (n->op == OP_mul && is_scale_like(p, n->args[0]) && is_scale_like(p, n->args[1]));
+        bool takes =
+            n->op == OP_map || (n->op == OP_add_channel && useful[i]) ||
+            (n->op == OP_mul && is_scale_like(p, n->args[0]) && is_scale_like(p, n->args[1]));
         for (uint32_t k = 0; k < n->num_args; k++)
             useful[n->args[k]] = useful[n->args[k]] && takes;
     }
@@ -439,7 +473,8 @@ static bool *find_useful(const struct prog *p) {
 /* ---- duplicate ------------------------------------------------------------------------------ */
 
 /* The map that scale node n could be composed with, through at most one add_channel. */
-static uint32_t hidden_map(const struct prog *p, const struct node *n) {
+static uint32_t hidden_map(const struct prog *p, const struct node *n)
+{
     if (!is_scale_map(p, n))
         return NONE;
     uint32_t x = n->args[0];
@@ -448,7 +483,8 @@ static uint32_t hidden_map(const struct prog *p, const struct node *n) {
     return p->nodes.at[x].op == OP_map ? x : NONE;
 }
 
-static uint32_t depth_without(const struct prog *p, const bool *free) {
+static uint32_t depth_without(const struct prog *p, const bool *free)
+{
     uint32_t deepest = 0, *depth = arena_array(p->arena, p->nodes.len, sizeof *depth);
     for (uint32_t i = 0; i < p->nodes.len; i++) {
         const struct node *n = &p->nodes.at[i];
@@ -460,8 +496,10 @@ static uint32_t depth_without(const struct prog *p, const bool *free) {
     return deepest;
 }
 
-/* A smallest set (greedy from the front) of scales without whose level the program is least deep. */
-static bool *find_duplicates(const struct prog *p) {
+/* A smallest set (greedy from the front) of scales without whose level the program is least deep.
+ */
+static bool *find_duplicates(const struct prog *p)
+{
     bool *chosen = arena_array(p->arena, p->nodes.len, sizeof *chosen);
     uint32_t before = depth_without(p, chosen);
     for (uint32_t i = 0; i < p->nodes.len; i++)
@@ -479,9 +517,11 @@ static bool *find_duplicates(const struct prog *p) {
     return chosen;
 }
 
-static uint32_t duplicate_map(struct fold *f, const struct node *n) {
+static uint32_t duplicate_map(struct fold *f, const struct node *n)
+{
     struct lterm t = node_map(f->in, n)->term[0];
-    uint32_t x = f->now[n->args[0]], bias = node_ref_or_none(n, KEY_bias), scale = scale_of(&f->b, &t);
+    uint32_t x = f->now[n->args[0]], bias = node_ref_or_none(n, KEY_bias),
+             scale = scale_of(&f->b, &t);
     if (at(f, x)->op == OP_add_channel) {
         uint32_t shift = expr_mul(&f->b, (uint32_t)node_int(at(f, x), KEY_bias), scale);
         bias = expr_sum(&f->b, bias, shift);
@@ -492,7 +532,8 @@ static uint32_t duplicate_map(struct fold *f, const struct node *n) {
 
 /* ---- rounds --------------------------------------------------------------------------------- */
 
-static uint32_t compose(struct fold *f, const struct node *n) {
+static uint32_t compose(struct fold *f, const struct node *n)
+{
     switch ((enum op)n->op) {
     case OP_map:
         return fold_map(f, n);
@@ -507,7 +548,8 @@ static uint32_t compose(struct fold *f, const struct node *n) {
     }
 }
 
-static uint32_t rewrite(struct fold *f, const struct node *n, uint32_t old) {
+static uint32_t rewrite(struct fold *f, const struct node *n, uint32_t old)
+{
     if (f->phase == COMPOSE)
         return compose(f, n);
     if (f->phase == DUPLICATE)
@@ -525,7 +567,8 @@ static uint32_t rewrite(struct fold *f, const struct node *n, uint32_t old) {
 }
 
 /* One sweep; *changed says whether a rule applied. */
-static struct prog *sweep(struct prog *in, enum phase phase, bool *changed) {
+static struct prog *sweep(struct prog *in, enum phase phase, bool *changed)
+{
     struct fold f = {.in = in, .p = prog_derive(in, STAGE_NN), .phase = phase};
     f.now = arena_array(in->arena, in->nodes.len, sizeof *f.now);
     f.readers = prog_use_counts(in);
@@ -551,7 +594,8 @@ static struct prog *sweep(struct prog *in, enum phase phase, bool *changed) {
     return f.changed ? prog_clean(f.p) : in;
 }
 
-struct prog *nn_fold(struct prog *in, const struct opts *o) {
+struct prog *nn_fold(struct prog *in, const struct opts *o)
+{
     (void)o;
     struct prog *p = prog_clean(in);
     bool again = true;
@@ -563,5 +607,5 @@ struct prog *nn_fold(struct prog *in, const struct opts *o) {
         if (!again)
             p = sweep(p, DUPLICATE, &again);
     }
-    return p;
+    return prog_compact(p);
 }

@@ -7,23 +7,23 @@
  * Requires  stage nn after nn_fold: input, map, add, sub, mul, add_channel, output.
  * Ensures   operands and result of an elementwise operator have the same layout.
  * Refuses   (diag_fatal) a row or image that fits no ciphertext of the largest ring allowed.
- * Algorithm Tensors that must agree form a class (union-find). Candidates of a class: what keeps the
- *           pitch of its producer (layout.md A.3), with the block and n of the producer or the
- *           smallest; compact rows; channel-fastest (t_w = C), also pulled back through the next map;
- *           small multiplex factors; interleaving over ciphertexts where one does not hold an image.
- *           The cost of a map between two candidates is map_cost(); products and ciphertexts are
- *           priced at the level that is left. Dynamic programming on the tree "class of the first
- *           operand of the first map into the class", then every class in turn against its
- *           neighbours until nothing improves. Repeated for larger rings while tensors need several
- *           ciphertexts; the cheapest ring's layouts stay.
- * Cost      (maps of different shapes) * candidates^2 enumerations of diagonals.
+ * Algorithm Tensors that must agree form a class (union-find). Candidates of a class: what keeps
+ * the pitch of its producer (layout.md A.3), with the block and n of the producer or the smallest;
+ * compact rows; channel-fastest (t_w = C), also pulled back through the next map; small multiplex
+ * factors; interleaving over ciphertexts where one does not hold an image. The cost of a map
+ * between two candidates is map_cost(); products and ciphertexts are priced at the level that is
+ * left. Dynamic programming on the tree "class of the first operand of the first map into the
+ * class", then every class in turn against its neighbours until nothing improves. Repeated for
+ * larger rings while tensors need several ciphertexts; the cheapest ring's layouts stay. Cost (maps
+ * of different shapes) * candidates^2 enumerations of diagonals.
  */
 #include "layout_search.h"
 
 #include <string.h>
 
 /* The map of every map node gets its own record with the chosen layouts. */
-static void apply(const struct prog *in, const struct layouts *found, struct prog *q) {
+static void apply(const struct prog *in, const struct layouts *found, struct prog *q)
+{
     uint32_t *now = arena_array(q->arena, in->nodes.len, sizeof *now);
     for (uint32_t i = 0; i < in->nodes.len; i++) {
         const struct node *n = &in->nodes.at[i];
@@ -44,10 +44,11 @@ static void apply(const struct prog *in, const struct layouts *found, struct pro
     }
 }
 
-struct prog *nn_layout(struct prog *in, const struct opts *o) {
+struct prog *nn_layout(struct prog *in, const struct opts *o)
+{
     struct layouts found;
     layout_search(in, o, &found);
     struct prog *q = prog_derive(in, STAGE_NN);
     apply(in, &found, q);
-    return q;
+    return prog_compact(q);
 }

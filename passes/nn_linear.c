@@ -5,16 +5,15 @@
  * Reads     nn nodes of every kind.
  * Writes    map nodes with one term an operand and symbolic constants; p->reference.
  * Requires  stage nn, verified.
- * Ensures   only input, map, poly, add, sub, mul, add_channel, output remain; one operand an output;
- *           p->reference is the network in these ops, with map records of its own.
- * Refuses   (diag_fatal) a flatten that has to be carried out as an operator on a map of more than
- *           MAX_FLATTEN pixels.
- * Algorithm A flatten is a different reading of the same elements and a concat a list of tensors:
- *           both stay with the value as its `parts` and sink through elementwise operators. A
- *           linear consumer takes them in: the window of a fully connected layer becomes the whole
- *           map, and every part is a term with its slice of the weights. Where a consumer needs one
- *           tensor (output, an add of different parts), the parts are embedded by one n-ary map.
- *           A per-channel operator behind a flatten of more than one pixel needs the flattened
+ * Ensures   only input, map, poly, add, sub, mul, add_channel, output remain; p->reference is the
+ *           network in these ops. It shares map records with the nodes: a pass that gives layouts
+ * to a map makes a new record. Refuses   (diag_fatal) a flatten that has to be carried out as an
+ * operator on a map of more than MAX_FLATTEN pixels. Algorithm A flatten is a different reading of
+ * the same elements and a concat a list of tensors: both stay with the value as its `parts` and
+ * sink through elementwise operators. A linear consumer takes them in: the window of a fully
+ * connected layer becomes the whole map, and every part is a term with its slice of the weights.
+ * Where a consumer needs one tensor (output, an add of different parts), the parts are embedded by
+ * one n-ary map. A per-channel operator behind a flatten of more than one pixel needs the flattened
  *           tensor itself, one map with a weight of 1 for every element.
  * Cost      linear in nodes and parts; no constant is evaluated.
  */
@@ -41,15 +40,18 @@ struct state {
     struct build b;
 };
 
-static uint32_t channels(const struct part *part) {
+static uint32_t channels(const struct part *part)
+{
     return part->flat ? part->c * part->h * part->w : part->c;
 }
 
-static struct parts new_parts(struct state *s, uint32_t len) {
+static struct parts new_parts(struct state *s, uint32_t len)
+{
     return (struct parts){arena_array(s->p->arena, len, sizeof(struct part)), len};
 }
 
-static struct parts one_part(struct state *s, uint32_t value) {
+static struct parts one_part(struct state *s, uint32_t value)
+{
     struct parts r = new_parts(s, 1);
     const uint32_t *d = s->p->nodes.at[value].type.dims;
     r.at[0] = (struct part){value, d[0], d[1], d[2], false};
@@ -60,13 +62,15 @@ static struct parts one_part(struct state *s, uint32_t value) {
 
 /* Channel ch*h*w + y*w + x of the result is pixel (y, x) of channel ch. */
 static void add_flatten_term(struct state *s, struct map_draft *d, const struct part *part,
-                             uint32_t out_from) {
+                             uint32_t out_from)
+{
     uint32_t pixels = part->h * part->w;
     if (pixels > MAX_FLATTEN)
-        diag_fatal(s->b.loc,
-                   "layer '%s' needs a flattened %ux%ux%u tensor as such; this is only supported up "
-                   "to %d pixels a channel (followed by a linear layer, any size is)",
-                   s->b.layer, part->c, part->h, part->w, MAX_FLATTEN);
+        diag_fatal(
+            s->b.loc,
+            "layer '%s' needs a flattened %ux%ux%u tensor as such; this is only supported up "
+            "to %d pixels a channel (followed by a linear layer, any size is)",
+            s->b.layer, part->c, part->h, part->w, MAX_FLATTEN);
     double *identity = arena_array(s->p->arena, (size_t)pixels * pixels, sizeof *identity);
     for (uint32_t i = 0; i < pixels; i++)
         identity[(size_t)i * pixels + i] = 1;
@@ -81,19 +85,22 @@ static void add_flatten_term(struct state *s, struct map_draft *d, const struct 
 }
 
 static void add_embed_term(struct state *s, struct map_draft *d, const struct part *part,
-                           uint32_t out_from) {
+                           uint32_t out_from)
+{
     uint32_t weight = expr_fill(&s->b, (uint32_t[]){part->c, 1, 1, 1}, 4, 1);
     struct lterm t = lterm_plain(s->p, part->value, weight, part->c);
     t.out_from = out_from;
     map_draft_add(d, &t, part->value);
 }
 
-static bool really_flat(const struct part *part) {
+static bool really_flat(const struct part *part)
+{
     return part->flat && part->h * part->w > 1;
 }
 
 /* The value of an old node as one tensor of its own shape; from now on that is its only part. */
-static uint32_t single(struct state *s, uint32_t old) {
+static uint32_t single(struct state *s, uint32_t old)
+{
     struct parts *parts = &s->of[old];
     if (parts->len > 1 || really_flat(&parts->at[0])) {
         struct map_draft d = map_draft(&s->b, s->in->nodes.at[old].type.dims);
@@ -110,7 +117,8 @@ static uint32_t single(struct state *s, uint32_t old) {
 }
 
 /* Parts none of which is flattened with more than one pixel. */
-static struct parts unflattened(struct state *s, uint32_t old) {
+static struct parts unflattened(struct state *s, uint32_t old)
+{
     for (uint32_t i = 0; i < s->of[old].len; i++)
         if (really_flat(&s->of[old].at[i])) {
             single(s, old);
@@ -122,11 +130,12 @@ static struct parts unflattened(struct state *s, uint32_t old) {
 /* ---- linear operators ----------------------------------------------------------------------- */
 
 /*
- * The part of a grouped window that reads channels [from, from + part->c) of the operand. Groups that
- * lie inside it become one term; a group that straddles its border gives one term a side.
+ * The part of a grouped window that reads channels [from, from + part->c) of the operand. Groups
+ * that lie inside it become one term; a group that straddles its border gives one term a side.
  */
 static void add_window_terms(struct state *s, struct map_draft *d, const struct lterm *window,
-                             const struct part *part, uint32_t from) {
+                             const struct part *part, uint32_t from)
+{
     const struct type w = *const_type(s->p, window->weight);
     uint32_t groups = window->groups, outs = w.dims[0] / groups, ins = w.dims[1];
     uint32_t to = from + part->c, group = from / ins;
@@ -155,7 +164,8 @@ static void add_window_terms(struct state *s, struct map_draft *d, const struct 
     }
 }
 
-static struct parts window(struct state *s, const struct node *n, struct lterm t, uint32_t bias) {
+static struct parts window(struct state *s, const struct node *n, struct lterm t, uint32_t bias)
+{
     struct parts in = unflattened(s, n->args[0]);
     struct map_draft d = map_draft(&s->b, n->type.dims);
     for (uint32_t i = 0, from = 0; i < in.len; from += in.at[i++].c)
@@ -164,11 +174,13 @@ static struct parts window(struct state *s, const struct node *n, struct lterm t
     return one_part(s, map_draft_build(&d));
 }
 
-static const struct type *operand_type(const struct state *s, const struct node *n) {
+static const struct type *operand_type(const struct state *s, const struct node *n)
+{
     return &s->in->nodes.at[n->args[0]].type;
 }
 
-static struct lterm blank_term(uint32_t weight, uint32_t groups) {
+static struct lterm blank_term(uint32_t weight, uint32_t groups)
+{
     return (struct lterm){.in_layout = NONE,
                           .weight = weight,
                           .groups = groups,
@@ -178,21 +190,24 @@ static struct lterm blank_term(uint32_t weight, uint32_t groups) {
                           .wrap = WRAP_ZEROS};
 }
 
-static void get_pair(const struct node *n, enum key k, uint32_t out[2]) {
+static void get_pair(const struct node *n, enum key k, uint32_t out[2])
+{
     uint32_t len;
     const int64_t *v = node_ints(n, k, &len);
     out[0] = (uint32_t)v[0];
     out[1] = (uint32_t)v[1];
 }
 
-static void get_pad(const struct node *n, int32_t out[4]) {
+static void get_pad(const struct node *n, int32_t out[4])
+{
     uint32_t len;
     const int64_t *v = node_ints(n, KEY_pad, &len);
     for (int i = 0; i < 4; i++)
         out[i] = (int32_t)v[i];
 }
 
-static struct parts do_conv2d(struct state *s, const struct node *n) {
+static struct parts do_conv2d(struct state *s, const struct node *n)
+{
     struct lterm t = blank_term((uint32_t)node_int(n, KEY_w), (uint32_t)node_int(n, KEY_groups));
     get_pair(n, KEY_stride, t.stride);
     get_pair(n, KEY_dilation, t.dilation);
@@ -201,7 +216,8 @@ static struct parts do_conv2d(struct state *s, const struct node *n) {
     return window(s, n, t, node_ref_or_none(n, KEY_bias));
 }
 
-static struct parts do_avg_pool(struct state *s, const struct node *n) {
+static struct parts do_avg_pool(struct state *s, const struct node *n)
+{
     uint32_t c = operand_type(s, n)->dims[0], kernel[2];
     get_pair(n, KEY_kernel, kernel);
     uint32_t weight = expr_fill(&s->b, (uint32_t[]){c, 1, kernel[0], kernel[1]}, 4,
@@ -212,14 +228,16 @@ static struct parts do_avg_pool(struct state *s, const struct node *n) {
     return window(s, n, t, NONE);
 }
 
-static struct parts do_global_avg_pool(struct state *s, const struct node *n) {
+static struct parts do_global_avg_pool(struct state *s, const struct node *n)
+{
     const uint32_t *in = operand_type(s, n)->dims;
-    uint32_t weight = expr_fill(&s->b, (uint32_t[]){in[0], 1, in[1], in[2]}, 4,
-                                1.0 / ((double)in[1] * in[2]));
+    uint32_t weight =
+        expr_fill(&s->b, (uint32_t[]){in[0], 1, in[1], in[2]}, 4, 1.0 / ((double)in[1] * in[2]));
     return window(s, n, blank_term(weight, in[0]), NONE);
 }
 
-static struct parts do_upsample(struct state *s, const struct node *n) {
+static struct parts do_upsample(struct state *s, const struct node *n)
+{
     uint32_t c = operand_type(s, n)->dims[0];
     struct lterm t = blank_term(expr_fill(&s->b, (uint32_t[]){c, 1, 1, 1}, 4, 1), c);
     get_pair(n, KEY_factor, t.up);
@@ -227,7 +245,8 @@ static struct parts do_upsample(struct state *s, const struct node *n) {
 }
 
 /* The elements of every part are read where they lie: the window is the whole map. */
-static struct parts do_linear(struct state *s, const struct node *n) {
+static struct parts do_linear(struct state *s, const struct node *n)
+{
     struct parts in = s->of[n->args[0]];
     uint32_t w = (uint32_t)node_int(n, KEY_w), outs = n->type.dims[0];
     struct map_draft d = map_draft(&s->b, n->type.dims);
@@ -247,7 +266,8 @@ static struct parts do_linear(struct state *s, const struct node *n) {
 
 /* ---- elementwise operators ------------------------------------------------------------------ */
 
-static struct parts do_batch_norm(struct state *s, const struct node *n) {
+static struct parts do_batch_norm(struct state *s, const struct node *n)
+{
     struct build *b = &s->b;
     struct parts in = unflattened(s, n->args[0]), out = new_parts(s, in.len);
     uint32_t var = expr_affine(b, (uint32_t)node_int(n, KEY_var), 1, node_real(n, KEY_eps));
@@ -262,7 +282,8 @@ static struct parts do_batch_norm(struct state *s, const struct node *n) {
     return out;
 }
 
-static struct parts do_poly(struct state *s, const struct node *n) {
+static struct parts do_poly(struct state *s, const struct node *n)
+{
     uint32_t coeff = (uint32_t)node_int(n, KEY_coeff);
     bool per_channel = const_type(s->p, coeff)->rank == 2;
     struct parts in = per_channel ? unflattened(s, n->args[0]) : s->of[n->args[0]];
@@ -276,7 +297,8 @@ static struct parts do_poly(struct state *s, const struct node *n) {
     return out;
 }
 
-static struct parts do_add_channel(struct state *s, const struct node *n) {
+static struct parts do_add_channel(struct state *s, const struct node *n)
+{
     uint32_t bias = (uint32_t)node_int(n, KEY_bias);
     struct parts in = unflattened(s, n->args[0]), out = new_parts(s, in.len);
     for (uint32_t i = 0, from = 0; i < in.len; from += in.at[i++].c) {
@@ -287,7 +309,8 @@ static struct parts do_add_channel(struct state *s, const struct node *n) {
     return out;
 }
 
-static bool same_parts(const struct parts *x, const struct parts *y) {
+static bool same_parts(const struct parts *x, const struct parts *y)
+{
     if (x->len != y->len)
         return false;
     for (uint32_t i = 0; i < x->len; i++) {
@@ -299,7 +322,8 @@ static bool same_parts(const struct parts *x, const struct parts *y) {
 }
 
 /* add, sub, mul: part by part where all operands are cut alike, else on whole tensors */
-static struct parts do_elementwise(struct state *s, const struct node *n) {
+static struct parts do_elementwise(struct state *s, const struct node *n)
+{
     bool same = true;
     for (uint32_t k = 1; k < n->num_args; k++)
         same = same && same_parts(&s->of[n->args[0]], &s->of[n->args[k]]);
@@ -317,7 +341,8 @@ static struct parts do_elementwise(struct state *s, const struct node *n) {
     return out;
 }
 
-static struct parts do_flatten(struct state *s, const struct node *n) {
+static struct parts do_flatten(struct state *s, const struct node *n)
+{
     struct parts in = s->of[n->args[0]], out = new_parts(s, in.len);
     for (uint32_t i = 0; i < in.len; i++) {
         out.at[i] = in.at[i];
@@ -326,7 +351,8 @@ static struct parts do_flatten(struct state *s, const struct node *n) {
     return out;
 }
 
-static struct parts do_concat(struct state *s, const struct node *n) {
+static struct parts do_concat(struct state *s, const struct node *n)
+{
     uint32_t len = 0;
     for (uint32_t k = 0; k < n->num_args; k++)
         len += s->of[n->args[k]].len;
@@ -341,7 +367,8 @@ static struct parts do_concat(struct state *s, const struct node *n) {
 }
 
 /* A lone flattened tensor is given out as it is: the client reads elements in the same order. */
-static void do_output(struct state *s, const struct node *n) {
+static void do_output(struct state *s, const struct node *n)
+{
     uint32_t *args = arena_array(s->p->arena, n->num_args, sizeof *args);
     for (uint32_t k = 0; k < n->num_args; k++) {
         const struct parts *in = &s->of[n->args[k]];
@@ -350,14 +377,16 @@ static void do_output(struct state *s, const struct node *n) {
     prog_copy_node(s->p, n, args);
 }
 
-static struct parts do_copy(struct state *s, const struct node *n) {
+static struct parts do_copy(struct state *s, const struct node *n)
+{
     uint32_t *args = arena_array(s->p->arena, n->num_args, sizeof *args);
     for (uint32_t k = 0; k < n->num_args; k++)
         args[k] = single(s, n->args[k]);
     return one_part(s, prog_copy_node(s->p, n, args));
 }
 
-static struct parts rewrite(struct state *s, const struct node *n) {
+static struct parts rewrite(struct state *s, const struct node *n)
+{
     switch ((enum op)n->op) {
     case OP_conv2d:
         return do_conv2d(s, n);
@@ -393,24 +422,23 @@ static struct parts rewrite(struct state *s, const struct node *n) {
 
 /* ---- the reference network ------------------------------------------------------------------ */
 
-static void keep_reference(struct prog *p) {
+static void keep_reference(struct prog *p)
+{
     const struct nodes *from = &p->nodes;
-    struct nodes copy = {arena_array(p->arena, from->len, sizeof(struct node)), from->len, from->len};
+    struct nodes copy = {arena_array(p->arena, from->len, sizeof(struct node)), from->len,
+                         from->len};
     memcpy(copy.at, from->at, from->len * sizeof *copy.at);
     for (uint32_t i = 0; i < copy.len; i++) {
         struct node *n = &copy.at[i];
         struct attr *attrs = arena_array(p->arena, n->num_attrs, sizeof *attrs);
         memcpy(attrs, n->attrs, n->num_attrs * sizeof *attrs);
         n->attrs = attrs;
-        if (n->op == OP_map) {
-            struct lmap m = *node_map(p, n);
-            node_set_int(p, n, KEY_map, prog_add_map(p, &m));
-        }
     }
     p->reference = copy;
 }
 
-struct prog *nn_linear(struct prog *in, const struct opts *o) {
+struct prog *nn_linear(struct prog *in, const struct opts *o)
+{
     (void)o;
     struct state s = {.in = in, .p = prog_derive(in, STAGE_NN)};
     s.of = arena_array(in->arena, in->nodes.len, sizeof *s.of);
@@ -421,5 +449,5 @@ struct prog *nn_linear(struct prog *in, const struct opts *o) {
     struct prog *out = prog_clean(s.p);
     if (out->reference.len == 0)
         keep_reference(out);
-    return out;
+    return prog_compact(out);
 }

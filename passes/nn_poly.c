@@ -13,13 +13,12 @@
  *           s = +-1 and needs no product of its own; h = degree/2:
  *               s p(u) = u^h (u^h + s A(u)) + s B(u),      A, B of degree < h
  *           behind it a map s, unless all signs agree: + needs none, - is B - u^h (u^h - A).
- *           Degree 2 also takes the linear term into u: u = k z + s b / (2k), s p = u^2 + s c - b^2 / (4k^2).
- *           Constants are added before s, so that a zero-padded convolution can take s in.
- *           Leads that are zero or negligible in a channel: p = z^h (lead' z^h + ...) with the lead
- *           multiplied into the innermost factor z, on the side (Paterson-Stockmeyer without
- *           normalisation): a second affine copy of z instead of a level.
- *           Other degrees: split at the largest power of two, p = u^h hi(u) + lo(u).
- * Cost      linear; evaluates the coefficient tensors.
+ *           Degree 2 also takes the linear term into u: u = k z + s b / (2k), s p = u^2 + s c - b^2
+ * / (4k^2). Constants are added before s, so that a zero-padded convolution can take s in. Leads
+ * that are zero or negligible in a channel: p = z^h (lead' z^h + ...) with the lead multiplied into
+ * the innermost factor z, on the side (Paterson-Stockmeyer without normalisation): a second affine
+ * copy of z instead of a level. Other degrees: split at the largest power of two, p = u^h hi(u) +
+ * lo(u). Cost      linear; evaluates the coefficient tensors.
  */
 #include "nn_build.h"
 
@@ -33,10 +32,10 @@ static const double MAX_RATIO = 1024;
 
 struct poly {
     struct build *b;
-    uint32_t c;                    /* channels */
+    uint32_t c;                     /* channels */
     uint32_t coeff[MAX_DEGREE + 1]; /* constants [c]; NONE: zero in every channel */
     uint32_t degree;
-    uint32_t power[4];             /* value of u^(2^i), NONE before it is needed */
+    uint32_t power[4]; /* value of u^(2^i), NONE before it is needed */
 };
 
 /* sum of factor_i * scaled_i + sum of plain_i + bias */
@@ -46,21 +45,24 @@ struct sum {
     uint32_t bias;
 };
 
-static uint32_t power_of(struct poly *q, uint32_t log2) {
+static uint32_t power_of(struct poly *q, uint32_t log2)
+{
     for (uint32_t i = 1; i <= log2; i++)
         if (q->power[i] == NONE)
             q->power[i] = build2(q->b, OP_mul, q->power[i - 1], q->power[i - 1]);
     return q->power[log2];
 }
 
-static uint32_t log2_floor(uint32_t x) {
+static uint32_t log2_floor(uint32_t x)
+{
     uint32_t r = 0;
     while (x >>= 1)
         r++;
     return r;
 }
 
-static uint32_t emit_sum(struct poly *q, const struct sum *s) {
+static uint32_t emit_sum(struct poly *q, const struct sum *s)
+{
     uint32_t part[5], parts = 0;
     for (uint32_t i = 0; i < s->num_plain; i++)
         part[parts++] = s->plain[i];
@@ -86,7 +88,8 @@ static uint32_t emit_sum(struct poly *q, const struct sum *s) {
 static uint32_t eval(struct poly *q, const uint32_t *coeff, uint32_t degree);
 
 /* Adds the polynomial coeff[0..degree], degree <= 7, in depth ceil(log2(degree + 1)). */
-static void eval_into(struct poly *q, struct sum *s, const uint32_t *coeff, uint32_t degree) {
+static void eval_into(struct poly *q, struct sum *s, const uint32_t *coeff, uint32_t degree)
+{
     while (degree > 0 && coeff[degree] == NONE)
         degree--;
     if (degree == 0) {
@@ -104,14 +107,16 @@ static void eval_into(struct poly *q, struct sum *s, const uint32_t *coeff, uint
     eval_into(q, s, coeff, h - 1);
 }
 
-static uint32_t eval(struct poly *q, const uint32_t *coeff, uint32_t degree) {
+static uint32_t eval(struct poly *q, const uint32_t *coeff, uint32_t degree)
+{
     struct sum s = {.bias = NONE};
     eval_into(q, &s, coeff, degree);
     return emit_sum(q, &s);
 }
 
 /* Degree 2^k with any leads: u^h * (the same for the upper half) + lower half. */
-static uint32_t eval_any_lead(struct poly *q, const uint32_t *coeff, uint32_t degree) {
+static uint32_t eval_any_lead(struct poly *q, const uint32_t *coeff, uint32_t degree)
+{
     if (degree == 1)
         return eval(q, coeff, 1);
     uint32_t h = degree / 2, hi = eval_any_lead(q, coeff + h, h);
@@ -125,7 +130,8 @@ static uint32_t eval_any_lead(struct poly *q, const uint32_t *coeff, uint32_t de
 
 enum signs { ALL_PLUS, ALL_MINUS, MIXED };
 
-static enum signs signs_of(struct poly *q) {
+static enum signs signs_of(struct poly *q)
+{
     const double *lead = const_values(q->b->p, q->coeff[q->degree]);
     uint32_t plus = 0;
     for (uint32_t c = 0; c < q->c; c++)
@@ -133,13 +139,15 @@ static enum signs signs_of(struct poly *q) {
     return plus == q->c ? ALL_PLUS : plus == 0 ? ALL_MINUS : MIXED;
 }
 
-static uint32_t sign_vector(struct poly *q, enum signs signs) {
+static uint32_t sign_vector(struct poly *q, enum signs signs)
+{
     if (signs == MIXED)
         return expr_sign(q->b, q->coeff[q->degree]);
     return expr_fill(q->b, &q->c, 1, signs == ALL_PLUS ? 1 : -1);
 }
 
-static bool leads_carry(struct poly *q) {
+static bool leads_carry(struct poly *q)
+{
     const double *lead = const_values(q->b->p, q->coeff[q->degree]);
     for (uint32_t j = 0; j < q->degree; j++) {
         if (q->coeff[j] == NONE && j > 0)
@@ -154,21 +162,25 @@ static bool leads_carry(struct poly *q) {
     return true;
 }
 
-static uint32_t without_zeros(struct poly *q, uint32_t c) {
+static uint32_t without_zeros(struct poly *q, uint32_t c)
+{
     return c == NONE || const_is_all(q->b->p, c, 0) ? NONE : c;
 }
 
 /* u = scale * x + bias, or x itself where that changes nothing */
-static void store_scaled(struct poly *q, uint32_t scale, uint32_t bias) {
+static void store_scaled(struct poly *q, uint32_t scale, uint32_t bias)
+{
     if (bias != NONE || !const_is_all(q->b->p, scale, 1))
         q->power[0] = scale_map(q->b, q->power[0], scale, bias);
 }
 
-static uint32_t with_sign(struct poly *q, uint32_t value, enum signs signs) {
+static uint32_t with_sign(struct poly *q, uint32_t value, enum signs signs)
+{
     return signs == ALL_PLUS ? value : scale_map(q->b, value, sign_vector(q, signs), NONE);
 }
 
-static uint32_t square(struct poly *q) {
+static uint32_t square(struct poly *q)
+{
     struct build *b = q->b;
     uint32_t a = q->coeff[2], size = expr_abs(b, a), k = expr_pow(b, size, 0.5);
     enum signs signs = signs_of(q);
@@ -188,7 +200,8 @@ static uint32_t square(struct poly *q) {
     return with_sign(q, y, signs);
 }
 
-static uint32_t quartic_or_octic(struct poly *q) {
+static uint32_t quartic_or_octic(struct poly *q)
+{
     struct build *b = q->b;
     uint32_t h = q->degree / 2, size = expr_abs(b, q->coeff[q->degree]);
     enum signs signs = signs_of(q);
@@ -222,7 +235,8 @@ static uint32_t quartic_or_octic(struct poly *q) {
     return with_sign(q, emit_sum(q, &outer), signs);
 }
 
-static uint32_t eval_top(struct poly *q) {
+static uint32_t eval_top(struct poly *q)
+{
     bool power_of_two = (q->degree & (q->degree - 1)) == 0;
     if (q->degree < 2 || !power_of_two)
         return eval(q, q->coeff, q->degree);
@@ -232,7 +246,8 @@ static uint32_t eval_top(struct poly *q) {
 }
 
 /* Coefficient k as a vector over the channels; NONE if it is zero everywhere. */
-static uint32_t coefficient(struct poly *q, uint32_t coeff, uint32_t k) {
+static uint32_t coefficient(struct poly *q, uint32_t coeff, uint32_t k)
+{
     struct build *b = q->b;
     const struct node *n = &b->p->consts.at[coeff];
     if (n->type.rank == 1 && n->op == OP_values) {
@@ -247,7 +262,8 @@ static uint32_t coefficient(struct poly *q, uint32_t coeff, uint32_t k) {
     return without_zeros(q, expr_reshape(b, row, &q->c, 1));
 }
 
-static uint32_t expand(struct build *b, const struct node *n, uint32_t x) {
+static uint32_t expand(struct build *b, const struct node *n, uint32_t x)
+{
     uint32_t coeff = (uint32_t)node_int(n, KEY_coeff);
     struct poly q = {.b = b, .c = n->type.dims[0], .power = {x, NONE, NONE, NONE}};
     uint32_t count = const_type(b->p, coeff)->dims[0];
@@ -261,7 +277,8 @@ static uint32_t expand(struct build *b, const struct node *n, uint32_t x) {
     return eval_top(&q);
 }
 
-struct prog *nn_poly(struct prog *in, const struct opts *o) {
+struct prog *nn_poly(struct prog *in, const struct opts *o)
+{
     (void)o;
     struct prog *p = prog_derive(in, STAGE_NN);
     uint32_t *now = arena_array(in->arena, in->nodes.len, sizeof *now);
@@ -277,5 +294,5 @@ struct prog *nn_poly(struct prog *in, const struct opts *o) {
             args[k] = now[n->args[k]];
         now[i] = prog_copy_node(p, n, args);
     }
-    return prog_clean(p);
+    return prog_compact(prog_clean(p));
 }

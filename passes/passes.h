@@ -31,6 +31,8 @@ struct prog *pipeline_run(struct prog *p, uint32_t first, uint32_t last, const s
 
 /* cse.c: merge equal PURE nodes, then drop unused ones. Any stage. */
 struct prog *prog_clean(struct prog *in);
+/* cse.c: drop constants, layouts and maps that neither nodes nor reference use; numbers change. */
+struct prog *prog_compact(struct prog *in);
 
 /* ---- cost.c: the one cost model. Figures (nanoseconds, one thread) from cost.def or opts.cost_path */
 struct cost_ring { uint32_t log_n, alpha, num_p; };

@@ -5,27 +5,34 @@
 #include <time.h>
 
 const struct pass_info pass_info[] = {
-#define PASS(pass, stage_in, stage_out, english)                                                 \
-    {.name = #pass, .text = english, .from = STAGE_##stage_in, .to = STAGE_##stage_out, .run = pass},
+#define PASS(pass, stage_in, stage_out, english)                                                   \
+    {.name = #pass,                                                                                \
+     .text = english,                                                                              \
+     .from = STAGE_##stage_in,                                                                     \
+     .to = STAGE_##stage_out,                                                                      \
+     .run = pass},
 #include "passes.def"
 };
 const uint32_t num_passes = sizeof pass_info / sizeof *pass_info;
 
-uint32_t pass_find(const char *name) {
+uint32_t pass_find(const char *name)
+{
     for (uint32_t i = 0; i < num_passes; i++)
         if (strcmp(pass_info[i].name, name) == 0)
             return i;
     return NONE;
 }
 
-static double now_ms(void) {
+static double now_ms(void)
+{
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
 struct prog *pipeline_run(struct prog *p, uint32_t first, uint32_t last, const struct opts *o,
-                          pass_hook *hook, void *ctx) {
+                          pass_hook *hook, void *ctx)
+{
     if (first >= num_passes || last >= num_passes)
         BUG("pipeline: no pass %u", first >= num_passes ? first : last);
     for (uint32_t i = first; i <= last; i++) {

@@ -12,7 +12,8 @@
  */
 #include "passes.h"
 
-struct prog *slot_clean(struct prog *in, const struct opts *o) {
+struct prog *slot_clean(struct prog *in, const struct opts *o)
+{
     (void)o;
     return prog_clean(in);
 }

@@ -150,7 +150,7 @@ static void emit_rt_add(struct emitter *e, uint32_t i, const struct node *n, uin
         if (reg[k] != out)
             continue;
         if (first > 1)
-            BUG("%%%u: the buffer of the sum holds an operand that is added three times", i);
+            diag_fatal(n->loc, "%%%u: register %u is its result and three of its operands", i, out);
         uint32_t other = reg[first];
         reg[first++] = reg[k];
         if (first - 1 != k)

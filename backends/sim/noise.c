@@ -97,11 +97,15 @@ static double exponential(struct sim_rng *r)
 
 /* ---- variances ------------------------------------------------------------------------------ */
 
-/* Rounding to integers when a vector is encoded: (1) with v = 1/12. A vector of period p is a
- * polynomial in X^(N/2p): only 2p coefficients can be wrong. */
-double sim_var_rounding(double n_coeffs, double scale)
+/*
+ * Rounding to integers when a vector is encoded. A vector of period p is a polynomial in X^(N/2p):
+ * only 2p coefficients can be wrong. Its slots are real, so m(1/X) = m(X), coefficient N-k is the
+ * negative of coefficient k, and so are their roundings: the error is real as well, and the slot
+ * sees all of K v and not the half of (1).
+ */
+double sim_var_encoding(double n_coeffs, double scale)
 {
-    return n_coeffs * ROUNDING_VARIANCE / 2 / (scale * scale);
+    return n_coeffs * ROUNDING_VARIANCE / (scale * scale);
 }
 
 /* Encryption under the secret key: c0 + c1 s = m + e exactly, e Gaussian: (1) with v = sigma^2. */
@@ -122,7 +126,7 @@ double sim_var_mod_down(double ring_n, double scale, double secret, uint32_t par
     double sum = 0, power = 1;
     for (uint32_t k = 0; k < parts; k++, power *= secret)
         sum += power;
-    return sim_var_rounding(ring_n, scale) * sum;
+    return ring_n * ROUNDING_VARIANCE / 2 / (scale * scale) * sum;
 }
 
 /*
@@ -178,7 +182,7 @@ static void noise_input(struct sim *s, uint32_t i, double *y)
     const struct node *n = sim_node(s, i);
     double big_n = ring_degree(s), scale = n->type.scale;
     add_uniform_variance(s, y, n->type.n,
-                         sim_var_fresh(big_n, scale) + sim_var_rounding(2. * n->type.n, scale));
+                         sim_var_fresh(big_n, scale) + sim_var_encoding(2. * n->type.n, scale));
 }
 
 static void noise_key_mul(struct sim *s, uint32_t i, double *y)
@@ -214,7 +218,7 @@ static void noise_pmac(struct sim *s, uint32_t i, double *y)
 {
     const struct node *n = sim_node(s, i);
     double variance =
-        sim_var_rounding(2. * (double)node_int(n, KEY_period), node_real(n, KEY_pt_scale));
+        sim_var_encoding(2. * (double)node_int(n, KEY_period), node_real(n, KEY_pt_scale));
     for (uint32_t j = 0; j < n->type.n; j++) {
         double squares = 0;
         for (uint32_t k = 0; k < n->num_args; k++) {
@@ -229,7 +233,7 @@ static void noise_padd(struct sim *s, uint32_t i, double *y)
 {
     const struct node *n = sim_node(s, i);
     uint32_t period = s->p->layouts[node_int(n, KEY_layout)].n;
-    add_uniform_variance(s, y, n->type.n, sim_var_rounding(2. * period, n->type.scale));
+    add_uniform_variance(s, y, n->type.n, sim_var_encoding(2. * period, n->type.scale));
 }
 
 void sim_noise(struct sim *s, uint32_t i)

@@ -63,7 +63,7 @@ void sim_noise(struct sim *s, uint32_t i);
 
 /* Variances, in units of the slot value squared, of the real part of one slot; the derivations are
  * in noise.c. n_coeffs: coefficients that are not zero (N, or 2p for a vector of period p). */
-double sim_var_rounding(double n_coeffs, double scale);
+double sim_var_encoding(double n_coeffs, double scale);
 double sim_var_fresh(double ring_n, double scale);
 double sim_var_mod_down(double ring_n, double scale, double secret, uint32_t parts);
 double sim_var_digit(double ring_n, double scale, double log2_digit, double log2_p);

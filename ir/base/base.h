@@ -156,7 +156,8 @@ struct mapped_file {
 /* Map a regular file read-only, for the life of the process. On failure returns false and *why
  * is a static or errno text. */
 bool file_map(const char *path, struct mapped_file *out, const char **why);
-/* Write to "path.tmpXXXX", then rename; "-" is stdout. On failure diag_fatal()s with the path. */
+/* Write to "path.tmpXXXX", then rename; "-" is stdout. Devices and pipes are written as they are; of a
+ * symbolic link the target is replaced. On failure diag_fatal()s with the path. */
 void file_write(const char *path, const void *data, size_t size);
 
 #endif

@@ -270,7 +270,7 @@ const char *diag_nearest(const char *word, const char *const *candidates) {
         return NULL;
     }
     const char *best = NULL;
-    size_t best_d = len < 3 ? 1 : (len + 2) / 3; /* farther is no typing mistake */
+    size_t best_d = len < 3 ? 1 : (len + 1) / 3; /* farther is no typing mistake */
     for (; *candidates; candidates++) {
         size_t lc = strlen(*candidates);
         if (lc == 0 || lc > LONGEST_WORD) {

@@ -63,6 +63,18 @@ static mode_t ordinary_mode(void) {
     return 0666 & ~mask;
 }
 
+/* A device or a pipe: written as it is. Renaming would put a file in its place. */
+static void write_special(const char *path, const void *data, size_t size) {
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    int err = fd < 0 || !write_all(fd, data, size) ? errno : 0;
+    if (fd >= 0 && close(fd) != 0 && !err) {
+        err = errno;
+    }
+    if (err) {
+        diag_fatal(NO_LOC, "cannot write '%s': %s", path, strerror(err));
+    }
+}
+
 void file_write(const char *path, const void *data, size_t size) {
     if (strcmp(path, "-") == 0) {
         if (fwrite(data, 1, size, stdout) != size || fflush(stdout) != 0) {
@@ -70,8 +82,14 @@ void file_write(const char *path, const void *data, size_t size) {
         }
         return;
     }
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
+        write_special(path, data, size);
+        return;
+    }
     struct arena *a = arena_new();
-    char *tmp = arena_printf(a, "%s.tmpXXXXXX", path);
+    char *real = lstat(path, &st) == 0 && S_ISLNK(st.st_mode) ? realpath(path, NULL) : NULL;
+    char *tmp = arena_printf(a, "%s.tmpXXXXXX", real ? real : path);
     int fd = mkstemp(tmp);
     int err = 0;
     if (fd < 0) {
@@ -83,13 +101,14 @@ void file_write(const char *path, const void *data, size_t size) {
         if (close(fd) != 0 && !err) {
             err = errno;
         }
-        if (!err && rename(tmp, path) != 0) {
+        if (!err && rename(tmp, real ? real : path) != 0) {
             err = errno;
         }
         if (err) {
             unlink(tmp);
         }
     }
+    free(real);
     arena_free(a);
     if (err) {
         diag_fatal(NO_LOC, "cannot write '%s': %s", path, strerror(err));

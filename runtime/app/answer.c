@@ -24,7 +24,7 @@ int rt_app_decimals(const struct rt_interface *model)
 {
     if (!(model->error_bound > 0))
         return 3;
-    double decimals = floor(-log10(2 * model->error_bound));
+    double decimals = floor(-log10(model->error_bound));
     return decimals < 0 ? 0 : decimals > 6 ? 6 : (int)decimals;
 }
 

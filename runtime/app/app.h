@@ -153,7 +153,8 @@ extern const struct rt_app_command rt_app_keygen, rt_app_encrypt, rt_app_decrypt
 
 /* Indices of the `count` largest values, largest first, ties by index. */
 void rt_app_top(const double *values, uint32_t num_values, uint32_t count, uint32_t *indices);
-/* Decimals that are above the predicted error: the rest is noise that depends on the key. */
+/* Decimals whose last is not below the predicted error: the rest is noise that depends on the key.
+ */
 int rt_app_decimals(const struct rt_interface *model);
 double rt_app_rounded(const struct rt_interface *model, double value);
 /* labels[index], or the index as text in `buffer` */

@@ -269,9 +269,8 @@ static void print_one(struct run *r)
     printf("%-24s %12s %12s\n", "class", "encrypted", "cleartext");
     rt_app_top(r->values, m->num_outputs, top, r->indices);
     for (uint32_t i = 0; i < top; i++)
-        printf("%-24s %12.*f %12.*f\n", rt_app_label(m, r->indices[i], buffer), rt_app_decimals(m),
-               rt_app_rounded(m, r->values[r->indices[i]]), rt_app_decimals(m),
-               rt_app_rounded(m, r->expected[r->indices[i]]));
+        printf("%-24s %12.4f %12.4f\n", rt_app_label(m, r->indices[i], buffer),
+               r->values[r->indices[i]], r->expected[r->indices[i]]);
     printf("\n%s: '%s', ", r->app->argument, rt_app_label(m, result->class, buffer));
     printf("cleartext '%s', largest logit error %.2g", rt_app_label(m, result->clear_class, buffer),
            result->max_error);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,6 +14,7 @@
 
 /* The directory of the interrupt watcher, below; one `run` a process. */
 static char watched[RT_APP_PATH];
+static atomic_bool interrupted;
 
 /* The directory is flat. Another thread may be about to add a file: try until it is gone. */
 static void remove_directory(const char *path)
@@ -40,6 +42,7 @@ static void *watch(void *arg)
     const sigset_t *signals = arg;
     int number = 0;
     sigwait(signals, &number);
+    atomic_store(&interrupted, true);
     remove_directory(watched);
     signal(number, SIG_DFL);
     pthread_sigmask(SIG_UNBLOCK, signals, NULL);
@@ -90,6 +93,10 @@ enum rt_status rt_app_workdir_open(struct rt_app_workdir *w, const char *keep, s
 
 void rt_app_workdir_close(struct rt_app_workdir *w)
 {
-    if (!w->kept)
-        remove_directory(w->path);
+    if (w->kept)
+        return;
+    /* whose files vanish fails; but the signal, not that, is how the program ends */
+    while (atomic_load(&interrupted))
+        pause();
+    remove_directory(w->path);
 }

@@ -2,7 +2,8 @@
 #include "rt_clear.h"
 
 /* A virtual (row, column) of the operand after upsampling -> where it is read, or nowhere. */
-static bool wrap_position(const struct rt_clear_term *t, int64_t *row, int64_t *col) {
+static bool wrap_position(const struct rt_clear_term *t, int64_t *row, int64_t *col)
+{
     int64_t rows = (int64_t)t->in[1] * t->up[0];
     int64_t cols = (int64_t)t->in[2] * t->up[1];
     int64_t flat;
@@ -24,7 +25,8 @@ static bool wrap_position(const struct rt_clear_term *t, int64_t *row, int64_t *
 
 /* One element of the result: the window around (y, x) over the channels of the group of o. */
 static double window(const double *values, const struct rt_clear_term *t, const double *in,
-                     uint32_t o, uint32_t y, uint32_t x) {
+                     uint32_t o, uint32_t y, uint32_t x)
+{
     const uint32_t *dims = t->weight_dims; /* [Ct][Cg][KH][KW] */
     uint32_t group = o / (dims[0] / t->groups);
     double sum = 0;
@@ -46,7 +48,8 @@ static double window(const double *values, const struct rt_clear_term *t, const 
     return sum;
 }
 
-void rt_clear_map(const double *values, const struct rt_clear_term *t, const double *x, double *y) {
+void rt_clear_map(const double *values, const struct rt_clear_term *t, const double *x, double *y)
+{
     for (uint32_t o = 0; o < t->weight_dims[0]; o++) {
         double *plane = y + ((size_t)t->out_from + o) * t->out[1] * t->out[2];
         for (uint32_t r = 0; r < t->out[1]; r++) {
@@ -57,7 +60,8 @@ void rt_clear_map(const double *values, const struct rt_clear_term *t, const dou
     }
 }
 
-void rt_clear_bias(const double *values, uint64_t bias, uint32_t c, uint32_t hw, double *y) {
+void rt_clear_bias(const double *values, uint64_t bias, uint32_t c, uint32_t hw, double *y)
+{
     for (uint32_t i = 0; i < c; i++) {
         for (uint32_t j = 0; j < hw; j++) {
             *y++ += values[bias + i];
@@ -66,7 +70,8 @@ void rt_clear_bias(const double *values, uint64_t bias, uint32_t c, uint32_t hw,
 }
 
 void rt_clear_poly(const double *values, uint64_t coeff, uint32_t degree, bool per_channel,
-                   uint32_t c, uint32_t hw, const double *x, double *y) {
+                   uint32_t c, uint32_t hw, const double *x, double *y)
+{
     size_t step = per_channel ? c : 1; /* from one power's coefficient to the next */
     for (uint32_t i = 0; i < c; i++) {
         const double *first = values + coeff + (per_channel ? i : 0);
@@ -81,19 +86,22 @@ void rt_clear_poly(const double *values, uint64_t coeff, uint32_t degree, bool p
     }
 }
 
-void rt_clear_add(size_t n, double *y, const double *a, const double *b) {
+void rt_clear_add(size_t n, double *y, const double *a, const double *b)
+{
     for (size_t i = 0; i < n; i++) {
         y[i] = a[i] + b[i];
     }
 }
 
-void rt_clear_sub(size_t n, double *y, const double *a, const double *b) {
+void rt_clear_sub(size_t n, double *y, const double *a, const double *b)
+{
     for (size_t i = 0; i < n; i++) {
         y[i] = a[i] - b[i];
     }
 }
 
-void rt_clear_mul(size_t n, double *y, const double *a, const double *b) {
+void rt_clear_mul(size_t n, double *y, const double *a, const double *b)
+{
     for (size_t i = 0; i < n; i++) {
         y[i] = a[i] * b[i];
     }

@@ -6,8 +6,8 @@
 
 /* slots[num_ct][n] of every ciphertext; ct and imag are work. */
 static enum rt_status decrypt_all(const rt_secret *s, const struct core_ct_file *f, uint32_t n,
-                                  uint64_t *ct, double *imag, double *slots,
-                                  struct rt_error *err) {
+                                  uint64_t *ct, double *imag, double *slots, struct rt_error *err)
+{
     const struct ring *r = s->ctx->ring;
     const struct ring_basis b = {(unsigned)f->spec.level, 0};
     for (uint32_t i = 0; i < f->spec.num_ct; i++) {
@@ -17,14 +17,14 @@ static enum rt_status decrypt_all(const rt_secret *s, const struct core_ct_file 
         }
         ring_mul_add(r, ct, ct, ct + ring_words(r, b), s->s, b);
         ring_intt(r, ct, ct, b);
-        core_decode(s->ctx, slots + (size_t)i * n, imag, ct, b.level, f->spec.scale,
-                    core_log2(n));
+        core_decode(s->ctx, slots + (size_t)i * n, imag, ct, b.level, f->spec.scale, core_log2(n));
     }
     return RT_OK;
 }
 
-enum rt_status rt_decrypt(const rt_secret *s, const struct rt_interface *model,
-                          const char *ct_path, double *result, struct rt_error *err) {
+enum rt_status rt_decrypt(const rt_secret *s, const struct rt_interface *model, const char *ct_path,
+                          double *result, struct rt_error *err)
+{
     enum rt_status status = rt_client_same_model(s, model, err);
     if (status != RT_OK) {
         return status;

@@ -15,7 +15,8 @@ struct encryption {
 
 /* (raw - mean) / std. A value outside the model's range is the caller's to judge. */
 static enum rt_status normalise(const struct rt_interface *model, const double *image, double *out,
-                                struct rt_error *err) {
+                                struct rt_error *err)
+{
     const struct rt_packing *in = &model->input;
     size_t plane = (size_t)in->h * in->w;
     for (size_t i = 0; i < in->c * plane; i++) {
@@ -33,7 +34,8 @@ static enum rt_status normalise(const struct rt_interface *model, const double *
 /* c0 = -a s + m + e, a from a fresh seed. */
 static enum rt_status encrypt_one(const rt_secret *s, const struct encryption *e, uint32_t ct,
                                   const struct rt_interface *model, uint8_t *seed,
-                                  struct rt_error *err) {
+                                  struct rt_error *err)
+{
     const struct ring *r = s->ctx->ring;
     const struct ring_basis b = {(unsigned)model->input_level, 0};
     uint32_t n = model->input.n;
@@ -58,7 +60,8 @@ static enum rt_status encrypt_one(const rt_secret *s, const struct encryption *e
 
 static enum rt_status write_all(const rt_secret *s, const struct encryption *e,
                                 const struct rt_interface *model, const char *path,
-                                struct rt_error *err) {
+                                struct rt_error *err)
+{
     const struct core_ct_spec spec = {model->input.num_ct, model->input_level, model->input_scale};
     struct core_writer *w;
     enum rt_status status =
@@ -81,8 +84,9 @@ static enum rt_status write_all(const rt_secret *s, const struct encryption *e,
     return core_writer_commit(w, err);
 }
 
-enum rt_status rt_encrypt(const rt_secret *s, const struct rt_interface *model,
-                          const double *image, const char *ct_path, struct rt_error *err) {
+enum rt_status rt_encrypt(const rt_secret *s, const struct rt_interface *model, const double *image,
+                          const char *ct_path, struct rt_error *err)
+{
     enum rt_status status = rt_client_same_model(s, model, err);
     if (status != RT_OK) {
         return status;

@@ -14,20 +14,20 @@ struct job {
     const uint8_t *seed; /* of the key */
     struct core_key_shape shape;
     unsigned digit;
-    uint64_t stream;     /* of its noise, another for every job */
-    uint64_t *b, *work;  /* poly_words each */
-    int64_t *noise;      /* N */
+    uint64_t stream;    /* of its noise, another for every job */
+    uint64_t *b, *work; /* poly_words each */
+    int64_t *noise;     /* N */
 };
 
 struct keygen {
     const struct rt_interface *model;
     rt_secret *secret;
     struct core_key_record *records;
-    uint64_t *square;               /* s^2, over all primes */
+    uint64_t *square; /* s^2, over all primes */
     size_t square_words;
-    uint8_t noise[SYS_SEED_BYTES];  /* seed of all errors, wiped */
+    uint8_t noise[SYS_SEED_BYTES]; /* seed of all errors, wiped */
     struct job *jobs;
-    size_t num_jobs;                /* made at a time */
+    size_t num_jobs; /* made at a time */
     uint64_t *job_words;
     size_t words_per_job;
 };
@@ -36,7 +36,8 @@ struct keygen {
  * b_j of core.h. The secret is stored over all primes; that of limb i of a key at a lower level is
  * found by its prime.
  */
-static void make_digit(const struct keygen *k, const struct job *j) {
+static void make_digit(const struct keygen *k, const struct job *j)
+{
     const struct ring *r = k->secret->ctx->ring;
     struct ring_basis b = j->shape.basis;
     unsigned alpha = k->secret->ctx->alpha;
@@ -71,7 +72,8 @@ static void make_digit(const struct keygen *k, const struct job *j) {
 }
 
 /* All b halves in the order of the file, num_jobs at a time. */
-static enum rt_status write_halves(struct keygen *k, struct core_writer *w, struct rt_error *err) {
+static enum rt_status write_halves(struct keygen *k, struct core_writer *w, struct rt_error *err)
+{
     uint32_t key = 0;
     unsigned digit = 0;
     uint64_t stream = 0;
@@ -105,7 +107,8 @@ static enum rt_status write_halves(struct keygen *k, struct core_writer *w, stru
     return RT_OK;
 }
 
-static struct core_header header(const struct keygen *k, enum rt_kind kind, uint64_t payload) {
+static struct core_header header(const struct keygen *k, enum rt_kind kind, uint64_t payload)
+{
     struct core_header h;
     memset(&h, 0, sizeof h);
     h.kind = (uint32_t)kind;
@@ -118,7 +121,8 @@ static struct core_header header(const struct keygen *k, enum rt_kind kind, uint
 }
 
 static enum rt_status write_eval(struct keygen *k, const char *path, struct core_writer **w,
-                                 struct rt_error *err) {
+                                 struct rt_error *err)
+{
     const struct core_ctx *ctx = k->secret->ctx;
     uint64_t at = core_keys_first(k->model);
     for (uint32_t i = 0; i < k->model->num_keys; i++) {
@@ -147,7 +151,8 @@ static enum rt_status write_eval(struct keygen *k, const char *path, struct core
 
 static enum rt_status write_secret(const struct keygen *k, const char *path,
                                    const int8_t *coefficients, struct core_writer **w,
-                                   struct rt_error *err) {
+                                   struct rt_error *err)
+{
     size_t n = k->secret->ctx->ring->n;
     const uint64_t head[8] = {n, 0, 0, 0, 0, 0, 0, 0};
     struct core_header h = header(k, RT_KIND_SECRET_KEY, sizeof head + n);
@@ -162,7 +167,8 @@ static enum rt_status write_secret(const struct keygen *k, const char *path,
 }
 
 /* Memory for the jobs and s^2. */
-static enum rt_status prepare(struct keygen *k, struct rt_error *err) {
+static enum rt_status prepare(struct keygen *k, struct rt_error *err)
+{
     const struct ring *r = k->secret->ctx->ring;
     struct ring_basis all = {r->n_q - 1, r->n_p};
     size_t words = ring_words(r, all);
@@ -186,7 +192,8 @@ static enum rt_status prepare(struct keygen *k, struct rt_error *err) {
     return RT_OK;
 }
 
-static void release(struct keygen *k) {
+static void release(struct keygen *k)
+{
     rt_client_free(k->square, k->square_words * sizeof *k->square);
     rt_client_free(k->job_words, k->num_jobs * k->words_per_job * sizeof *k->job_words);
     sys_free(k->records);
@@ -197,7 +204,8 @@ static void release(struct keygen *k) {
 
 /* Fresh secret: coefficients (int8_t[N], the caller's to wipe) and its rt_secret. */
 static enum rt_status draw_secret(rt_secret **out, const struct rt_interface *model,
-                                  int8_t **coefficients, struct rt_error *err) {
+                                  int8_t **coefficients, struct rt_error *err)
+{
     struct core_ctx *ctx;
     enum rt_status status = core_ctx_open(&ctx, model, err);
     if (status != RT_OK) {
@@ -230,7 +238,8 @@ static enum rt_status draw_secret(rt_secret **out, const struct rt_interface *mo
 }
 
 static enum rt_status generate(const struct rt_interface *model, const char *secret_path,
-                               const char *eval_path, struct rt_error *err) {
+                               const char *eval_path, struct rt_error *err)
+{
     struct keygen k;
     memset(&k, 0, sizeof k);
     k.model = model;
@@ -263,8 +272,9 @@ static enum rt_status generate(const struct rt_interface *model, const char *sec
     return status;
 }
 
-enum rt_status rt_keygen(const struct rt_interface *model, const char *dir, bool force,
-                         int threads, struct rt_error *err) {
+enum rt_status rt_keygen(const struct rt_interface *model, const char *dir, bool force, int threads,
+                         struct rt_error *err)
+{
     if (!sys_random_init()) {
         return core_fail(err, RT_ERR_RANDOM, "%s: no system randomness", model->name);
     }

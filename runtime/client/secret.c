@@ -15,7 +15,8 @@
 static atomic_int guards;
 static atomic_int was_dumpable = 1;
 
-void rt_client_guard_begin(void) {
+void rt_client_guard_begin(void)
+{
     if (atomic_fetch_add(&guards, 1) == 0) {
         atomic_store(&was_dumpable, prctl(PR_GET_DUMPABLE, 0, 0, 0, 0));
         (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
@@ -27,26 +28,30 @@ void rt_client_guard_begin(void) {
     }
 }
 
-void rt_client_guard_end(void) {
+void rt_client_guard_end(void)
+{
     if (atomic_fetch_sub(&guards, 1) == 1 && atomic_load(&was_dumpable) == 1) {
         (void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
     }
 }
 
-void rt_client_free(void *p, size_t bytes) {
+void rt_client_free(void *p, size_t bytes)
+{
     if (p != NULL) {
         sys_wipe(p, bytes);
         sys_free(p);
     }
 }
 
-static struct ring_basis whole(const struct ring *r) {
+static struct ring_basis whole(const struct ring *r)
+{
     return (struct ring_basis){r->n_q - 1, r->n_p};
 }
 
 enum rt_status rt_client_secret_make(rt_secret **out, struct core_ctx *ctx, uint64_t model_hash,
                                      uint64_t key_id, const int8_t *coefficients,
-                                     struct rt_error *err) {
+                                     struct rt_error *err)
+{
     const struct ring *r = ctx->ring;
     size_t words = ring_words(r, whole(r));
     rt_secret *s = sys_alloc(sizeof *s);
@@ -71,7 +76,8 @@ enum rt_status rt_client_secret_make(rt_secret **out, struct core_ctx *ctx, uint
     return RT_OK;
 }
 
-void rt_secret_free(rt_secret *s) {
+void rt_secret_free(rt_secret *s)
+{
     if (s == NULL) {
         return;
     }
@@ -85,20 +91,23 @@ void rt_secret_free(rt_secret *s) {
 }
 
 enum rt_status rt_client_same_model(const rt_secret *s, const struct rt_interface *model,
-                                    struct rt_error *err) {
+                                    struct rt_error *err)
+{
     return s->model_hash == model->model_hash
                ? RT_OK
                : core_fail(err, RT_ERR_MISMATCH, "%s: the secret key was loaded for another model",
                            model->name);
 }
 
-uint64_t rt_secret_key_id(const rt_secret *s) {
+uint64_t rt_secret_key_id(const rt_secret *s)
+{
     return s->key_id;
 }
 
 /* The payload's own rules; f is a checked container. */
 static enum rt_status check_payload(const struct core_file *f, const char *path, size_t n,
-                                    struct rt_error *err) {
+                                    struct rt_error *err)
+{
     uint64_t head[8];
     if (f->header.payload != sizeof head + n) {
         return core_fail(err, RT_ERR_FORMAT, "%s: %llu bytes of key, %zu expected", path,
@@ -119,7 +128,8 @@ static enum rt_status check_payload(const struct core_file *f, const char *path,
 }
 
 enum rt_status rt_secret_load(rt_secret **out, const struct rt_interface *model, const char *path,
-                              struct rt_error *err) {
+                              struct rt_error *err)
+{
     *out = NULL;
     if (!sys_random_init()) {
         return core_fail(err, RT_ERR_RANDOM, "%s: no system randomness", model->name);
@@ -149,7 +159,8 @@ enum rt_status rt_secret_load(rt_secret **out, const struct rt_interface *model,
 }
 
 void rt_client_noise(const struct ring *r, uint64_t *out, struct ring_basis b,
-                     const uint8_t seed[SYS_SEED_BYTES], uint64_t stream, int64_t *work) {
+                     const uint8_t seed[SYS_SEED_BYTES], uint64_t stream, int64_t *work)
+{
     ring_gaussian(r, work, seed, stream);
     ring_from_i64(r, out, work, r->log_n, b);
     ring_ntt(r, out, out, b);

@@ -24,7 +24,7 @@ enum rt_status core_no_memory(struct rt_error *err, const char *what);
 
 struct core_ctx {
     struct ring *ring;
-    unsigned alpha;          /* primes a digit */
+    unsigned alpha; /* primes a digit */
     bool insecure;
     uint64_t fingerprint;
     double log2_q[RING_MAX_PRIMES]; /* log2 of q_0 .. q_level */
@@ -40,14 +40,15 @@ enum rt_status core_ctx_open(struct core_ctx **out, const struct rt_interface *m
                              struct rt_error *err);
 void core_ctx_close(struct core_ctx *c); /* NULL is allowed */
 
-static inline size_t core_slots(const struct core_ctx *c) {
+static inline size_t core_slots(const struct core_ctx *c)
+{
     return c->ring->n / 2;
 }
 
 /* Relative difference at most 2^-30: how exactly scales must agree. */
 bool core_same_scale(double a, double b);
 
-/* ---- embed.c: the canonical embedding ---------------------------------------------------------- */
+/* ---- embed.c: the canonical embedding -------------------------------------------------------- */
 
 /*
  * Slots <-> coefficients for polynomials in X^(N/2p), p = 2^log_p <= N/2 slots. With z complex of
@@ -59,12 +60,12 @@ void core_embed(const struct core_ctx *c, double *re, double *im, unsigned log_p
 void core_unembed(const struct core_ctx *c, double *re, double *im, unsigned log_p);
 bool core_embed_init(struct core_ctx *c); /* tables; false: no memory */
 
-/* ---- encode.c ---------------------------------------------------------------------------------- */
+/* ---- encode.c -------------------------------------------------------------------------------- */
 
 /*
  * Plaintext in the subring: slots re[j] + i im[j], j < p = 2^log_p <= N/2, repeated to fill the
- * ciphertext, times scale, rounded. out: 2p words a limb of b, evaluation form of size 2p. im may be
- * NULL (zero). work has 2p doubles. RT_ERR_ARGUMENT when a value is not finite or a coefficient
+ * ciphertext, times scale, rounded. out: 2p words a limb of b, evaluation form of size 2p. im may
+ * be NULL (zero). work has 2p doubles. RT_ERR_ARGUMENT when a value is not finite or a coefficient
  * reaches 2^100 or half of q_0 .. q_{b.level}. what: names the plaintext in messages.
  */
 enum rt_status core_encode(const struct core_ctx *c, uint64_t *out, const double *re,
@@ -88,12 +89,13 @@ unsigned core_log2(uint64_t x);
 bool core_packing_check(const struct rt_packing *p, size_t slots, const char **why);
 void core_packing_at(const struct rt_packing *p, uint32_t c, uint32_t h, uint32_t w, uint32_t *ct,
                      uint32_t *slot);
-void core_pack(const struct rt_packing *p, const double *x, double *cts);   /* [c][h][w] -> [ct][n] */
-void core_unpack(const struct rt_packing *p, const double *cts, double *x); /* [ct][n] -> [c][h][w] */
+void core_pack(const struct rt_packing *p, const double *x, double *cts); /* [c][h][w] -> [ct][n] */
+void core_unpack(const struct rt_packing *p, const double *cts,
+                 double *x); /* [ct][n] -> [c][h][w] */
 
-/* ---- serial.c: the container of rt.h ------------------------------------------------------------ */
+/* ---- serial.c: the container of rt.h --------------------------------------------------------- */
 
-#define CORE_VERSION 1u
+#define CORE_VERSION       1u
 #define CORE_FLAG_INSECURE 1u
 
 struct core_header {
@@ -107,7 +109,7 @@ struct core_expect {
     enum rt_kind kind;
     const struct core_ctx *ctx; /* flags and fingerprint; NULL for model data */
     uint64_t model_hash;
-    uint64_t key_id;            /* 0: any but 0 (model data: must be 0) */
+    uint64_t key_id; /* 0: any but 0 (model data: must be 0) */
 };
 
 /* A mapped file whose header, length and checksum are right. */
@@ -118,8 +120,8 @@ struct core_file {
     size_t size;
 };
 
-enum rt_status core_file_open(struct core_file *f, const char *path,
-                              const struct core_expect *want, struct rt_error *err);
+enum rt_status core_file_open(struct core_file *f, const char *path, const struct core_expect *want,
+                              struct rt_error *err);
 void core_file_close(struct core_file *f); /* of a zeroed struct: nothing */
 
 /* All of x[0..n) below q? */
@@ -141,12 +143,12 @@ enum rt_status core_writer_commit(struct core_writer *w, struct rt_error *err);
 const char *core_writer_path(const struct core_writer *w);
 void core_writer_abandon(struct core_writer *w); /* removes the temporary file; NULL is allowed */
 
-/* ---- ctfile.c: payload of kind 3, ciphertexts ---------------------------------------------------- */
+/* ---- ctfile.c: payload of kind 3, ciphertexts ------------------------------------------------ */
 
 /*
  * u32 num_ct, u32 parts (2), i32 level, u32 seeded, f64 scale, 40 bytes 0; then num_ct times
  *     seeded:  32 bytes seed of c1, 32 bytes 0, c0        full:  c0, c1
- * a part being (level + 1) N words in evaluation form. c1 of a seed is ring_uniform(seed, stream 0).
+ * a part being (level + 1) N words in evaluation form. c1 of a seed is ring_uniform(seed, 0).
  */
 struct core_ct_spec {
     uint32_t num_ct;
@@ -171,14 +173,14 @@ void core_ct_close(struct core_ct_file *f);
 
 /* Begins a ciphertext file; core_ct_put then num_ct times, then core_writer_commit. */
 enum rt_status core_ct_create(struct core_writer **out, const char *path, const struct core_ctx *c,
-                              uint64_t model_hash, uint64_t key_id,
-                              const struct core_ct_spec *spec, bool seeded, struct rt_error *err);
+                              uint64_t model_hash, uint64_t key_id, const struct core_ct_spec *spec,
+                              bool seeded, struct rt_error *err);
 /* seed NULL: part[0], part[1]; else the seed and part[0]. */
 enum rt_status core_ct_put(struct core_writer *w, const struct core_ctx *c,
                            const struct core_ct_spec *spec, const uint8_t *seed,
                            const uint64_t *const part[2], struct rt_error *err);
 
-/* ---- keyfile.c: payload of kind 2, evaluation keys ------------------------------------------------ */
+/* ---- keyfile.c: payload of kind 2, evaluation keys ------------------------------------------- */
 
 /*
  * u64 num_keys, 56 bytes 0; one record a key; then the b halves: key by key, digit by digit, limbs
@@ -210,7 +212,7 @@ struct core_key_shape core_key_shape(const struct core_ctx *c, const struct rt_k
 uint64_t core_keys_bytes(const struct core_ctx *c, const struct rt_interface *model);
 uint64_t core_keys_first(const struct rt_interface *model); /* offset of the first b half */
 
-/* ---- data.c: payload of kind 4, model data (layout in rt.h) ---------------------------------------- */
+/* ---- data.c: payload of kind 4, model data (layout in rt.h) ---------------------------------- */
 
 struct core_rect {
     uint32_t slot, rows, cols, row_step, col_step, value;

@@ -18,7 +18,8 @@ struct ct_seed {
 _Static_assert(sizeof(struct ct_head) == 64 && sizeof(struct ct_seed) == 64,
                "the layout is the file's");
 
-static bool all_zero(const void *data, size_t bytes) {
+static bool all_zero(const void *data, size_t bytes)
+{
     const uint8_t *at = data;
     uint8_t any = 0;
     for (size_t i = 0; i < bytes; i++) {
@@ -27,11 +28,13 @@ static bool all_zero(const void *data, size_t bytes) {
     return any == 0;
 }
 
-static size_t part_bytes(const struct core_ctx *c, int32_t level) {
+static size_t part_bytes(const struct core_ctx *c, int32_t level)
+{
     return ((size_t)level + 1) * c->ring->n * sizeof(uint64_t);
 }
 
-static uint64_t one_bytes(const struct core_ctx *c, int32_t level, bool seeded) {
+static uint64_t one_bytes(const struct core_ctx *c, int32_t level, bool seeded)
+{
     uint64_t part = part_bytes(c, level);
     return seeded ? sizeof(struct ct_seed) + part : 2 * part;
 }
@@ -39,7 +42,8 @@ static uint64_t one_bytes(const struct core_ctx *c, int32_t level, bool seeded) 
 /* ---- reading -------------------------------------------------------------------------------- */
 
 static enum rt_status check_head(const struct core_ct_file *f, const struct ct_head *h,
-                                 struct rt_error *err) {
+                                 struct rt_error *err)
+{
     const struct core_ct_spec *spec = &f->spec;
     if (h->parts != 2) {
         return core_fail(err, RT_ERR_FORMAT, "%s: ciphertexts of %u parts, expected 2", f->path,
@@ -70,7 +74,8 @@ static enum rt_status check_head(const struct core_ct_file *f, const struct ct_h
 
 enum rt_status core_ct_open(struct core_ct_file *f, const char *path, const struct core_ctx *c,
                             uint64_t model_hash, uint64_t key_id, const struct core_ct_spec *spec,
-                            struct rt_error *err) {
+                            struct rt_error *err)
+{
     memset(f, 0, sizeof *f);
     f->ctx = c;
     f->path = path;
@@ -95,13 +100,14 @@ enum rt_status core_ct_open(struct core_ct_file *f, const char *path, const stru
 }
 
 enum rt_status core_ct_read(const struct core_ct_file *f, uint32_t i, uint64_t *out,
-                            struct rt_error *err) {
+                            struct rt_error *err)
+{
     const struct ring *r = f->ctx->ring;
     const struct ring_basis b = {(unsigned)f->spec.level, 0};
     size_t bytes = part_bytes(f->ctx, f->spec.level);
     size_t words = bytes / sizeof *out;
-    const uint8_t *at = f->file.payload + sizeof(struct ct_head) +
-                        i * one_bytes(f->ctx, f->spec.level, f->seeded);
+    const uint8_t *at =
+        f->file.payload + sizeof(struct ct_head) + i * one_bytes(f->ctx, f->spec.level, f->seeded);
     bool transparent;
     if (f->seeded) {
         struct ct_seed s;
@@ -118,7 +124,8 @@ enum rt_status core_ct_read(const struct core_ct_file *f, uint32_t i, uint64_t *
     }
     if (transparent) {
         return core_fail(err, RT_ERR_FORMAT,
-                         "%s: ciphertext %u is not encrypted (its second half is zero)", f->path, i);
+                         "%s: ciphertext %u is not encrypted (its second half is zero)", f->path,
+                         i);
     }
     /* After the copy, so that what was checked is what is used, whoever writes to the file. */
     for (size_t limb = 0; limb < 2 * ring_limbs(b); limb++) {
@@ -132,15 +139,17 @@ enum rt_status core_ct_read(const struct core_ct_file *f, uint32_t i, uint64_t *
     return RT_OK;
 }
 
-void core_ct_close(struct core_ct_file *f) {
+void core_ct_close(struct core_ct_file *f)
+{
     core_file_close(&f->file);
 }
 
 /* ---- writing -------------------------------------------------------------------------------- */
 
 enum rt_status core_ct_create(struct core_writer **out, const char *path, const struct core_ctx *c,
-                              uint64_t model_hash, uint64_t key_id,
-                              const struct core_ct_spec *spec, bool seeded, struct rt_error *err) {
+                              uint64_t model_hash, uint64_t key_id, const struct core_ct_spec *spec,
+                              bool seeded, struct rt_error *err)
+{
     struct core_header h;
     memset(&h, 0, sizeof h);
     h.kind = RT_KIND_CIPHERTEXT;
@@ -163,7 +172,8 @@ enum rt_status core_ct_create(struct core_writer **out, const char *path, const 
 
 enum rt_status core_ct_put(struct core_writer *w, const struct core_ctx *c,
                            const struct core_ct_spec *spec, const uint8_t *seed,
-                           const uint64_t *const part[2], struct rt_error *err) {
+                           const uint64_t *const part[2], struct rt_error *err)
+{
     size_t bytes = part_bytes(c, spec->level);
     if (seed == NULL) {
         if (all_zero(part[1], bytes)) {

@@ -6,7 +6,7 @@
 #include <xxhash.h>
 
 #define SCALE_TOLERANCE 0x1p-30
-#define MAX_KEYS 16384u
+#define MAX_KEYS        16384u
 
 /*
  * Largest log2(QP) for 128-bit classical security, uniform ternary secret, sigma = 3.19: Bossuat et
@@ -16,12 +16,14 @@
 static const double max_log2_qp[] = {26, 53, 106, 214, 430, 868, 1747, 3523};
 #define LAST_LOG_N (FIRST_LOG_N + sizeof max_log2_qp / sizeof *max_log2_qp - 1)
 
-bool core_same_scale(double a, double b) {
+bool core_same_scale(double a, double b)
+{
     return fabs(a - b) <= SCALE_TOLERANCE * fabs(a);
 }
 
 /* XXH3-64 of u32 log_n, num_q, num_p, alpha, insecure and the primes, without padding. */
-static uint64_t fingerprint(const struct rt_params *p) {
+static uint64_t fingerprint(const struct rt_params *p)
+{
     uint8_t bytes[5 * sizeof(uint32_t) + RING_MAX_PRIMES * sizeof(uint64_t)];
     const uint32_t head[5] = {p->log_n, p->num_q, p->num_p, p->alpha, p->insecure};
     size_t q_bytes = p->num_q * sizeof *p->q;
@@ -34,7 +36,8 @@ static uint64_t fingerprint(const struct rt_params *p) {
     return XXH3_64bits(bytes, sizeof head + q_bytes + p_bytes);
 }
 
-static enum rt_status check_security(const struct rt_interface *model, struct rt_error *err) {
+static enum rt_status check_security(const struct rt_interface *model, struct rt_error *err)
+{
     const struct rt_params *p = &model->params;
     double bits = 0;
     for (uint32_t i = 0; i < p->num_q + p->num_p; i++) {
@@ -43,9 +46,8 @@ static enum rt_status check_security(const struct rt_interface *model, struct rt
     if (p->insecure != 0) {
         return RT_OK;
     }
-    double most = p->log_n >= FIRST_LOG_N && p->log_n <= LAST_LOG_N
-                      ? max_log2_qp[p->log_n - FIRST_LOG_N]
-                      : 0;
+    double most =
+        p->log_n >= FIRST_LOG_N && p->log_n <= LAST_LOG_N ? max_log2_qp[p->log_n - FIRST_LOG_N] : 0;
     if (bits > most) {
         return core_fail(err, RT_ERR_ARGUMENT,
                          "%s: log2 QP is %.2f, but N = 2^%u gives 128 bits of security up to %.0f "
@@ -55,7 +57,8 @@ static enum rt_status check_security(const struct rt_interface *model, struct rt
     return RT_OK;
 }
 
-static enum rt_status check_keys(const struct rt_interface *model, struct rt_error *err) {
+static enum rt_status check_keys(const struct rt_interface *model, struct rt_error *err)
+{
     int64_t slots = INT64_C(1) << (model->params.log_n - 1);
     if (model->num_keys > MAX_KEYS) {
         return core_fail(err, RT_ERR_ARGUMENT, "%s: %u keys", model->name, model->num_keys);
@@ -80,7 +83,8 @@ static enum rt_status check_keys(const struct rt_interface *model, struct rt_err
 
 static enum rt_status check_end(const struct rt_interface *model, const char *end,
                                 const struct rt_packing *packing, int32_t level, double scale,
-                                struct rt_error *err) {
+                                struct rt_error *err)
+{
     const char *why;
     if (!core_packing_check(packing, (size_t)1 << (model->params.log_n - 1), &why)) {
         return core_fail(err, RT_ERR_ARGUMENT, "%s: %s packing: %s", model->name, end, why);
@@ -92,11 +96,12 @@ static enum rt_status check_end(const struct rt_interface *model, const char *en
     return RT_OK;
 }
 
-static enum rt_status check_interface(const struct rt_interface *model, struct rt_error *err) {
+static enum rt_status check_interface(const struct rt_interface *model, struct rt_error *err)
+{
     enum rt_status status = check_keys(model, err);
     if (status == RT_OK) {
-        status = check_end(model, "input", &model->input, model->input_level, model->input_scale,
-                           err);
+        status =
+            check_end(model, "input", &model->input, model->input_level, model->input_scale, err);
     }
     if (status == RT_OK) {
         status = check_end(model, "output", &model->output, model->output_level,
@@ -117,7 +122,8 @@ static enum rt_status check_interface(const struct rt_interface *model, struct r
 }
 
 static enum rt_status make_ring(struct core_ctx *c, const struct rt_interface *model,
-                                struct rt_error *err) {
+                                struct rt_error *err)
+{
     const struct rt_params *p = &model->params;
     enum ring_status made = ring_create(&c->ring, p->log_n, p->q, p->num_q, p->p, p->num_p);
     if (made != RING_OK) {
@@ -136,7 +142,8 @@ static enum rt_status make_ring(struct core_ctx *c, const struct rt_interface *m
 }
 
 enum rt_status core_ctx_open(struct core_ctx **out, const struct rt_interface *model,
-                             struct rt_error *err) {
+                             struct rt_error *err)
+{
     *out = NULL;
     const struct rt_params *p = &model->params;
     if (p->log_n < K_MIN_LOG_N || p->log_n > K_MAX_LOG_N) {
@@ -168,7 +175,8 @@ enum rt_status core_ctx_open(struct core_ctx **out, const struct rt_interface *m
     return RT_OK;
 }
 
-void core_ctx_close(struct core_ctx *c) {
+void core_ctx_close(struct core_ctx *c)
+{
     if (c != NULL) {
         ring_free(c->ring);
         sys_free(c->embed_re);

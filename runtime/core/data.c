@@ -13,11 +13,13 @@ _Static_assert(sizeof(struct data_head) == 32 && sizeof(struct core_rect) == 24 
                    sizeof(struct core_plain) == 40,
                "the layout is the file's");
 
-static bool power_of_two(uint32_t x) {
+static bool power_of_two(uint32_t x)
+{
     return x != 0 && (x & (x - 1)) == 0;
 }
 
-static bool plain_ok(const struct rt_data *d, const struct core_plain *p) {
+static bool plain_ok(const struct rt_data *d, const struct core_plain *p)
+{
     if (!power_of_two(p->n) || !power_of_two(p->period) || p->period > p->n || p->n > MAX_SLOTS) {
         return false;
     }
@@ -39,7 +41,8 @@ static bool plain_ok(const struct rt_data *d, const struct core_plain *p) {
     return true;
 }
 
-static enum rt_status check_data(struct rt_data *d, const char *path, struct rt_error *err) {
+static enum rt_status check_data(struct rt_data *d, const char *path, struct rt_error *err)
+{
     struct data_head h;
     uint64_t left = d->file.header.payload;
     if (left < sizeof h) {
@@ -57,12 +60,14 @@ static enum rt_status check_data(struct rt_data *d, const char *path, struct rt_
     }
     left -= h.num_rects * sizeof *d->rects;
     if (h.num_plains != left / sizeof *d->plains || left % sizeof *d->plains != 0) {
-        return core_fail(err, RT_ERR_FORMAT, "%s: plaintext table does not end with the file", path);
+        return core_fail(err, RT_ERR_FORMAT, "%s: plaintext table does not end with the file",
+                         path);
     }
     d->num_values = h.num_values;
     d->num_rects = h.num_rects;
     d->num_plains = h.num_plains;
-    /* every table is a multiple of 8 bytes from a 64-byte aligned start, so the casts are aligned */
+    /* every table is a multiple of 8 bytes from a 64-byte aligned start, so the casts are aligned
+     */
     const uint8_t *at = d->file.payload + sizeof h;
     d->values = (const double *)(const void *)at;
     at += h.num_values * sizeof *d->values;
@@ -84,8 +89,9 @@ static enum rt_status check_data(struct rt_data *d, const char *path, struct rt_
     return RT_OK;
 }
 
-enum rt_status rt_data_open(rt_data **out, uint64_t model_hash, uint64_t checksum,
-                            const char *path, struct rt_error *err) {
+enum rt_status rt_data_open(rt_data **out, uint64_t model_hash, uint64_t checksum, const char *path,
+                            struct rt_error *err)
+{
     *out = NULL;
     rt_data *d = sys_alloc(sizeof *d);
     if (d == NULL) {
@@ -111,21 +117,24 @@ enum rt_status rt_data_open(rt_data **out, uint64_t model_hash, uint64_t checksu
     return RT_OK;
 }
 
-void rt_data_close(rt_data *d) {
+void rt_data_close(rt_data *d)
+{
     if (d != NULL) {
         core_file_close(&d->file);
         sys_free(d);
     }
 }
 
-const double *rt_data_values(const rt_data *d, uint64_t *count) {
+const double *rt_data_values(const rt_data *d, uint64_t *count)
+{
     if (count != NULL) {
         *count = d->num_values;
     }
     return d->values;
 }
 
-bool core_plain_slots(const struct rt_data *d, uint64_t i, double *slots) {
+bool core_plain_slots(const struct rt_data *d, uint64_t i, double *slots)
+{
     const struct core_plain *p = &d->plains[i];
     size_t mask = (size_t)p->n - 1;
     memset(slots, 0, p->n * sizeof *slots);

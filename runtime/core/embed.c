@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The special FFT: evaluation of real polynomials of degree < 2p at the orbit xi^(5^j), j < p, of one
- * root xi of X^2p + 1. The other p roots are the conjugates, so p complex values say everything.
+ * The special FFT: evaluation of real polynomials of degree < 2p at the orbit xi^(5^j), j < p, of
+ * one root xi of X^2p + 1. The other p roots are the conjugates: p complex values say everything.
  *
  * Let u_k = c_k + i c_{p+k}, k < p. Because xi^(5^j p) = i for every j (5^j = 1 mod 4),
  *     z_j = sum_{k<p} u_k xi^(5^j k),
@@ -16,8 +16,8 @@
  * The stage of size 2h needs xi_h^(5^j), j < h, xi_h = exp(2 pi i / 8h). These stand at
  * embed_re/im[h .. 2h): one table of N/2 numbers serves every size.
  *
- * Errors: every stage adds a relative 2^-53 or two, 17 stages at most; tests/property/ckks.c compares
- * with FLINT's ball arithmetic.
+ * Errors: every stage adds a relative 2^-53 or two, 16 stages at most; tests/unit/test_rt_encode.c
+ * compares with the sums above in long double.
  */
 #include "core/core.h"
 
@@ -27,7 +27,8 @@
 
 /* exp(2 pi i k / len), len a power of two >= 8: angles are folded into the first octant, where the
  * rounding of the argument does least harm. */
-static void unit_root(uint64_t k, uint64_t len, double *re, double *im) {
+static void unit_root(uint64_t k, uint64_t len, double *re, double *im)
+{
     k %= len;
     uint64_t quarter = k / (len / 4);
     uint64_t rest = k % (len / 4);
@@ -54,7 +55,8 @@ static void unit_root(uint64_t k, uint64_t len, double *re, double *im) {
     }
 }
 
-bool core_embed_init(struct core_ctx *c) {
+bool core_embed_init(struct core_ctx *c)
+{
     size_t slots = core_slots(c);
     c->embed_re = sys_alloc_array(slots, sizeof *c->embed_re);
     c->embed_im = sys_alloc_array(slots, sizeof *c->embed_im);
@@ -71,7 +73,8 @@ bool core_embed_init(struct core_ctx *c) {
     return true;
 }
 
-static void bit_reverse(double *re, double *im, unsigned log_p) {
+static void bit_reverse(double *re, double *im, unsigned log_p)
+{
     size_t p = (size_t)1 << log_p;
     for (size_t i = 1; i < p; i++) {
         size_t j = mod_bitrev((uint32_t)i, log_p);
@@ -86,7 +89,8 @@ static void bit_reverse(double *re, double *im, unsigned log_p) {
     }
 }
 
-void core_embed(const struct core_ctx *c, double *re, double *im, unsigned log_p) {
+void core_embed(const struct core_ctx *c, double *re, double *im, unsigned log_p)
+{
     size_t p = (size_t)1 << log_p;
     bit_reverse(re, im, log_p);
     for (size_t h = 1; h < p; h *= 2) {
@@ -109,7 +113,8 @@ void core_embed(const struct core_ctx *c, double *re, double *im, unsigned log_p
     }
 }
 
-void core_unembed(const struct core_ctx *c, double *re, double *im, unsigned log_p) {
+void core_unembed(const struct core_ctx *c, double *re, double *im, unsigned log_p)
+{
     size_t p = (size_t)1 << log_p;
     for (size_t h = p / 2; h >= 1; h /= 2) {
         const double *restrict wr = c->embed_re + h;

@@ -7,7 +7,8 @@
 /* kernel from_double takes |x| < 2^100 */
 #define COEFFICIENT_BITS 100.0
 
-unsigned core_log2(uint64_t x) {
+unsigned core_log2(uint64_t x)
+{
     unsigned log = 0;
     while (x > 1) {
         x >>= 1;
@@ -18,7 +19,8 @@ unsigned core_log2(uint64_t x) {
 
 enum rt_status core_encode(const struct core_ctx *c, uint64_t *out, const double *re,
                            const double *im, unsigned log_p, double scale, struct ring_basis b,
-                           double *work, const char *what, struct rt_error *err) {
+                           double *work, const char *what, struct rt_error *err)
+{
     size_t p = (size_t)1 << log_p;
     double *x = work;
     double *y = work + p;
@@ -54,13 +56,15 @@ enum rt_status core_encode(const struct core_ctx *c, uint64_t *out, const double
 }
 
 /*
- * The centred integer with residues v[0..level], rounded to a double. Balanced mixed radix (Garner):
+ * The centred integer with residues x[0], x[stride] ..., rounded to a double. Balanced mixed radix
+ * (Garner):
  *     x = d_0 + q_0 (d_1 + q_1 (d_2 + ...)),   |d_i| <= (q_i - 1) / 2,
- * which represents exactly the integers of |x| <= (Q - 1)/2, so no comparison with Q is needed and an
- * x of a few digits has zeros above them. Horner from the top: where the sum so far, s, is not zero,
+ * represents exactly the integers of |x| <= (Q - 1)/2, so no comparison with Q is needed and an x
+ * of few digits has zeros above them. Horner from the top: where the sum so far, s, is not zero,
  * |q_i s| >= q_i > 2 |d_i|, so nothing cancels and each of the few roundings is relative to |x|.
  */
-static double centred(const struct ring *r, const uint64_t *x, size_t stride, unsigned level) {
+static double centred(const struct ring *r, const uint64_t *x, size_t stride, unsigned level)
+{
     size_t all = (size_t)r->n_q + r->n_p;
     int64_t digit[RING_MAX_PRIMES];
     for (unsigned i = 0; i <= level; i++) {
@@ -81,7 +85,8 @@ static double centred(const struct ring *r, const uint64_t *x, size_t stride, un
 }
 
 void core_decode(const struct core_ctx *c, double *re, double *im, const uint64_t *x,
-                 unsigned level, double scale, unsigned log_p) {
+                 unsigned level, double scale, unsigned log_p)
+{
     const struct ring *r = c->ring;
     size_t p = (size_t)1 << log_p;
     size_t step = r->n >> (log_p + 1);

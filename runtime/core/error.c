@@ -4,7 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum rt_status core_fail(struct rt_error *err, enum rt_status status, const char *format, ...) {
+enum rt_status core_fail(struct rt_error *err, enum rt_status status, const char *format, ...)
+{
     if (err != NULL) {
         va_list args;
         va_start(args, format);
@@ -15,6 +16,7 @@ enum rt_status core_fail(struct rt_error *err, enum rt_status status, const char
     return status;
 }
 
-enum rt_status core_no_memory(struct rt_error *err, const char *what) {
+enum rt_status core_no_memory(struct rt_error *err, const char *what)
+{
     return core_fail(err, RT_ERR_MEMORY, "%s: out of memory", what);
 }

@@ -3,7 +3,8 @@
 /*
  * Where element (c,h,w) of a tensor lies. The formula is the one of the compiler's layouts:
  *
- *     p = perm[c];  k = p / cpc;  r = p % cpc;  beta = r / m;  q = r % m;  a_h = q / t_w;  a_w = q % t_w
+ *     p = perm[c];  k = p / cpc;  r = p % cpc;  beta = r / m;  q = r % m
+ *     a_h = q / t_w;  a_w = q % t_w
  *     i = h % g_h;  y = h / g_h;  j = w % g_w;  x = w / g_w
  *     ct   = (k * g_h + i) * g_w + j
  *     slot = beta * block + (t_h * y + a_h) * pitch + (t_w * x + a_w)
@@ -17,11 +18,13 @@
 /* Factors are at most 2^17 once checked, so 64-bit products of three do not overflow. */
 #define SIZE_LIMIT (UINT32_C(1) << 17)
 
-static uint64_t ceil_div(uint64_t a, uint64_t b) {
+static uint64_t ceil_div(uint64_t a, uint64_t b)
+{
     return (a + b - 1) / b;
 }
 
-bool core_packing_check(const struct rt_packing *p, size_t slots, const char **why) {
+bool core_packing_check(const struct rt_packing *p, size_t slots, const char **why)
+{
     const uint32_t factor[] = {p->n, p->g_h, p->g_w, p->t_h, p->t_w, p->pitch, p->block, p->num_ct};
     for (size_t i = 0; i < sizeof factor / sizeof *factor; i++) {
         if (factor[i] == 0 || factor[i] > SIZE_LIMIT) {
@@ -65,7 +68,8 @@ bool core_packing_check(const struct rt_packing *p, size_t slots, const char **w
 }
 
 void core_packing_at(const struct rt_packing *p, uint32_t c, uint32_t h, uint32_t w, uint32_t *ct,
-                     uint32_t *slot) {
+                     uint32_t *slot)
+{
     uint32_t m = p->t_h * p->t_w;
     uint32_t cpc = m * (p->n / p->block);
     uint32_t channel = p->perm != NULL ? p->perm[c] : c;
@@ -76,7 +80,8 @@ void core_packing_at(const struct rt_packing *p, uint32_t c, uint32_t h, uint32_
             p->t_w * (w / p->g_w) + q % p->t_w;
 }
 
-void core_pack(const struct rt_packing *p, const double *x, double *cts) {
+void core_pack(const struct rt_packing *p, const double *x, double *cts)
+{
     memset(cts, 0, (size_t)p->num_ct * p->n * sizeof *cts);
     for (uint32_t c = 0; c < p->c; c++) {
         for (uint32_t h = 0; h < p->h; h++) {
@@ -89,7 +94,8 @@ void core_pack(const struct rt_packing *p, const double *x, double *cts) {
     }
 }
 
-void core_unpack(const struct rt_packing *p, const double *cts, double *x) {
+void core_unpack(const struct rt_packing *p, const double *cts, double *x)
+{
     for (uint32_t c = 0; c < p->c; c++) {
         for (uint32_t h = 0; h < p->h; h++) {
             for (uint32_t w = 0; w < p->w; w++) {

@@ -8,7 +8,8 @@
  */
 #include "core/core.h"
 
-#define XXH_STATIC_LINKING_ONLY /* XXH3_state_t as a complete type: no allocation in the library */
+/* XXH3_state_t as a complete type, so that the library allocates nothing */
+#define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
 
 #include <errno.h>
@@ -28,7 +29,8 @@ _Static_assert(sizeof(struct core_header) == 64, "the header's layout is the fil
 
 static const uint8_t magic[8] = {'W', 'E', 'F', 'T', 'F', 'I', 'L', 'E'};
 
-static const char *kind_text(uint32_t kind) {
+static const char *kind_text(uint32_t kind)
+{
     switch (kind) {
     case RT_KIND_SECRET_KEY:
         return "a secret key";
@@ -43,7 +45,8 @@ static const char *kind_text(uint32_t kind) {
     }
 }
 
-static uint64_t checksum(const struct core_header *h, const uint8_t *payload, size_t bytes) {
+static uint64_t checksum(const struct core_header *h, const uint8_t *payload, size_t bytes)
+{
     XXH3_state_t state;
     XXH3_64bits_reset(&state);
     XXH3_64bits_update(&state, h, HASHED_BYTES);
@@ -53,7 +56,8 @@ static uint64_t checksum(const struct core_header *h, const uint8_t *payload, si
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
-static enum rt_status map_file(struct core_file *f, const char *path, struct rt_error *err) {
+static enum rt_status map_file(struct core_file *f, const char *path, struct rt_error *err)
+{
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not hang us */
     if (fd < 0) {
         return core_fail(err, RT_ERR_IO, "%s: cannot open: %s", path, strerror(errno));
@@ -65,8 +69,8 @@ static enum rt_status map_file(struct core_file *f, const char *path, struct rt_
     } else if (!S_ISREG(st.st_mode)) {
         status = core_fail(err, RT_ERR_IO, "%s: not a regular file", path);
     } else if (st.st_size < (off_t)sizeof(struct core_header)) {
-        status = core_fail(err, RT_ERR_FORMAT, "%s: truncated at byte %lld of a header of %zu", path,
-                           (long long)st.st_size, sizeof(struct core_header));
+        status = core_fail(err, RT_ERR_FORMAT, "%s: truncated at byte %lld of a header of %zu",
+                           path, (long long)st.st_size, sizeof(struct core_header));
     } else {
         f->size = (size_t)st.st_size;
         f->map = mmap(NULL, f->size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -81,7 +85,8 @@ static enum rt_status map_file(struct core_file *f, const char *path, struct rt_
 
 /* Is this a whole and undamaged container that this build can read, of the kind that is wanted? */
 static enum rt_status check_container(const struct core_file *f, const char *path,
-                                      enum rt_kind kind, struct rt_error *err) {
+                                      enum rt_kind kind, struct rt_error *err)
+{
     const struct core_header *h = &f->header;
     if (memcmp(h->magic, magic, sizeof magic) != 0) {
         return core_fail(err, RT_ERR_FORMAT, "%s: not a Weft file", path);
@@ -116,12 +121,14 @@ static enum rt_status check_container(const struct core_file *f, const char *pat
 
 /* Was it made for this model, these parameters, this key? */
 static enum rt_status check_match(const struct core_header *h, const char *path,
-                                  const struct core_expect *want, struct rt_error *err) {
+                                  const struct core_expect *want, struct rt_error *err)
+{
     bool insecure = (h->flags & CORE_FLAG_INSECURE) != 0;
     if (want->ctx != NULL && insecure != want->ctx->insecure) {
         return core_fail(err, RT_ERR_MISMATCH,
-                         insecure ? "%s: made with insecure toy parameters, refused by a secure program"
-                                  : "%s: made with secure parameters, but this program's are toys",
+                         insecure
+                             ? "%s: made with insecure toy parameters, refused by a secure program"
+                             : "%s: made with secure parameters, but this program's are toys",
                          path);
     }
     if (h->model_hash != want->model_hash) {
@@ -147,8 +154,9 @@ static enum rt_status check_match(const struct core_header *h, const char *path,
     return RT_OK;
 }
 
-enum rt_status core_file_open(struct core_file *f, const char *path,
-                              const struct core_expect *want, struct rt_error *err) {
+enum rt_status core_file_open(struct core_file *f, const char *path, const struct core_expect *want,
+                              struct rt_error *err)
+{
     memset(f, 0, sizeof *f);
     enum rt_status status = map_file(f, path, err);
     if (status == RT_OK) {
@@ -165,14 +173,16 @@ enum rt_status core_file_open(struct core_file *f, const char *path,
     return status;
 }
 
-void core_file_close(struct core_file *f) {
+void core_file_close(struct core_file *f)
+{
     if (f->map != NULL) {
         (void)munmap(f->map, f->size);
     }
     memset(f, 0, sizeof *f);
 }
 
-bool core_residues_ok(const uint64_t *x, size_t n, uint64_t q) {
+bool core_residues_ok(const uint64_t *x, size_t n, uint64_t q)
+{
     uint64_t bad = 0;
     for (size_t i = 0; i < n; i++) {
         bad |= x[i] | (q - 1 - x[i]); /* bit 63 is set by x >= 2^63 or, q being small, by x >= q */
@@ -188,15 +198,17 @@ struct core_writer {
     uint64_t written; /* payload bytes so far */
     int fd;           /* -1 once finished */
     bool finished;
-    char *temporary;  /* both names live behind the struct, in the same block */
+    char *temporary; /* both names live behind the struct, in the same block */
     char *path;
 };
 
-static enum rt_status write_failed(const struct core_writer *w, struct rt_error *err) {
+static enum rt_status write_failed(const struct core_writer *w, struct rt_error *err)
+{
     return core_fail(err, RT_ERR_IO, "%s: cannot write: %s", w->path, strerror(errno));
 }
 
-static bool write_all(int fd, const void *data, size_t bytes) {
+static bool write_all(int fd, const void *data, size_t bytes)
+{
     const uint8_t *at = data;
     while (bytes != 0) {
         ssize_t n = write(fd, at, bytes < (size_t)1 << 30 ? bytes : (size_t)1 << 30);
@@ -213,7 +225,8 @@ static bool write_all(int fd, const void *data, size_t bytes) {
 }
 
 enum rt_status core_writer_open(struct core_writer **out, const char *path,
-                                const struct core_header *h, struct rt_error *err) {
+                                const struct core_header *h, struct rt_error *err)
+{
     static const char suffix[] = ".XXXXXX";
     *out = NULL;
     struct stat st;
@@ -257,13 +270,15 @@ enum rt_status core_writer_open(struct core_writer **out, const char *path,
 }
 
 enum rt_status core_writer_put(struct core_writer *w, const void *data, size_t bytes,
-                               struct rt_error *err) {
+                               struct rt_error *err)
+{
     XXH3_64bits_update(&w->hash, data, bytes);
     w->written += bytes;
     return write_all(w->fd, data, bytes) ? RT_OK : write_failed(w, err);
 }
 
-enum rt_status core_writer_finish(struct core_writer *w, struct rt_error *err) {
+enum rt_status core_writer_finish(struct core_writer *w, struct rt_error *err)
+{
     if (w->finished) {
         return RT_OK;
     }
@@ -289,7 +304,8 @@ enum rt_status core_writer_finish(struct core_writer *w, struct rt_error *err) {
     return RT_OK;
 }
 
-enum rt_status core_writer_commit(struct core_writer *w, struct rt_error *err) {
+enum rt_status core_writer_commit(struct core_writer *w, struct rt_error *err)
+{
     enum rt_status status = core_writer_finish(w, err);
     if (status == RT_OK && rename(w->temporary, w->path) != 0) {
         status = core_fail(err, RT_ERR_IO, "%s: cannot rename to it: %s", w->path, strerror(errno));
@@ -302,11 +318,13 @@ enum rt_status core_writer_commit(struct core_writer *w, struct rt_error *err) {
     return RT_OK;
 }
 
-const char *core_writer_path(const struct core_writer *w) {
+const char *core_writer_path(const struct core_writer *w)
+{
     return w->path;
 }
 
-void core_writer_abandon(struct core_writer *w) {
+void core_writer_abandon(struct core_writer *w)
+{
     if (w == NULL) {
         return;
     }

@@ -5,17 +5,12 @@
 
 #include <string.h>
 
-static void set(struct eval_reg *g, enum eval_kind kind, int32_t level, double scale) {
-    g->kind = kind;
-    g->level = level;
-    g->scale = scale;
-}
-
 typedef void ring_binary(const struct ring *r, uint64_t *out, const uint64_t *x, const uint64_t *y,
                          struct ring_basis b);
 
 static void add_or_sub(rt_eval *e, const char *op, ring_binary *f, uint32_t out, uint32_t a,
-                       uint32_t b) {
+                       uint32_t b)
+{
     const struct eval_reg *x = rt_eval_in(e, op, a, EVAL_ANY);
     const struct eval_reg *y = rt_eval_in(e, op, b, EVAL_ANY);
     if (x == NULL || y == NULL || !rt_eval_same(e, op, x, y)) {
@@ -30,19 +25,22 @@ static void add_or_sub(rt_eval *e, const char *op, ring_binary *f, uint32_t out,
     for (size_t i = 0; i < parts; i++) {
         f(e->ctx->ring, z->at + i * words, x->at + i * words, y->at + i * words, eval_basis(e, x));
     }
-    set(z, x->kind, x->level, x->scale);
+    eval_set(z, x->kind, x->level, x->scale);
 }
 
-void rt_add(rt_eval *e, uint32_t out, uint32_t a, uint32_t b) {
+void rt_add(rt_eval *e, uint32_t out, uint32_t a, uint32_t b)
+{
     add_or_sub(e, "rt_add", ring_add, out, a, b);
 }
 
-void rt_sub(rt_eval *e, uint32_t out, uint32_t a, uint32_t b) {
+void rt_sub(rt_eval *e, uint32_t out, uint32_t a, uint32_t b)
+{
     add_or_sub(e, "rt_sub", ring_sub, out, a, b);
 }
 
 /* (x0 + x1 s)(y0 + y1 s), limb by limb while the words are near. */
-void rt_mul(rt_eval *e, uint32_t out, uint32_t a, uint32_t b) {
+void rt_mul(rt_eval *e, uint32_t out, uint32_t a, uint32_t b)
+{
     static const char op[] = "rt_mul";
     const struct eval_reg *x = rt_eval_in(e, op, a, 1u << EVAL_CT);
     const struct eval_reg *y = rt_eval_in(e, op, b, 1u << EVAL_CT);
@@ -82,7 +80,7 @@ void rt_mul(rt_eval *e, uint32_t out, uint32_t a, uint32_t b) {
         k->mul(z0, x0, y0, n, m);
         k->mul(z2, x1, y1, n, m);
     }
-    set(z, EVAL_CT3, x->level, scale);
+    eval_set(z, EVAL_CT3, x->level, scale);
 }
 
 /*
@@ -91,7 +89,8 @@ void rt_mul(rt_eval *e, uint32_t out, uint32_t a, uint32_t b) {
  * ring_mod_down must not overwrite its input, so then it writes to e->poly first.
  */
 static void divide(rt_eval *e, const char *op, uint32_t out, uint32_t in, uint32_t drop,
-                   unsigned kinds) {
+                   unsigned kinds)
+{
     const struct eval_reg *x = rt_eval_in(e, op, in, kinds);
     if (x == NULL) {
         return;
@@ -123,14 +122,16 @@ static void divide(rt_eval *e, const char *op, uint32_t out, uint32_t in, uint32
             memcpy(to, via, words_out * sizeof *to);
         }
     }
-    set(z, kind, level, scale);
+    eval_set(z, kind, level, scale);
 }
 
-void rt_mod_down(rt_eval *e, uint32_t out, uint32_t in, uint32_t drop) {
+void rt_mod_down(rt_eval *e, uint32_t out, uint32_t in, uint32_t drop)
+{
     divide(e, "rt_mod_down", out, in, drop, 1u << EVAL_CTX);
 }
 
-void rt_rescale(rt_eval *e, uint32_t out, uint32_t in, uint32_t drop) {
+void rt_rescale(rt_eval *e, uint32_t out, uint32_t in, uint32_t drop)
+{
     if (drop == 0) {
         rt_eval_mistake(e, "rt_rescale", "nothing to drop");
         return;
@@ -139,10 +140,11 @@ void rt_rescale(rt_eval *e, uint32_t out, uint32_t in, uint32_t drop) {
 }
 
 /*
- * Digits may lose limbs too: a digit d_j = x mod (its primes) is still x modulo those that are left,
- * which is all that the key switch needs.
+ * Digits may lose limbs too: a digit d_j = x mod (its primes) is still x modulo those that are
+ * left, which is all that the key switch needs.
  */
-void rt_drop_to(rt_eval *e, uint32_t out, uint32_t in, int32_t level) {
+void rt_drop_to(rt_eval *e, uint32_t out, uint32_t in, int32_t level)
+{
     static const char op[] = "rt_drop_to";
     const struct eval_reg *x = rt_eval_in(e, op, in, EVAL_ANY | 1u << EVAL_DIGITS);
     if (x == NULL) {
@@ -169,10 +171,11 @@ void rt_drop_to(rt_eval *e, uint32_t out, uint32_t in, int32_t level) {
         memmove(to, from, q_words * sizeof *to);
         memmove(to + q_words, from + ((size_t)b.level + 1) * n, b.special * n * sizeof *to);
     }
-    set(z, x->kind, level, x->scale);
+    eval_set(z, x->kind, level, x->scale);
 }
 
-void rt_raise_scale(rt_eval *e, uint32_t out, uint32_t in, int64_t times) {
+void rt_raise_scale(rt_eval *e, uint32_t out, uint32_t in, int64_t times)
+{
     static const char op[] = "rt_raise_scale";
     const struct eval_reg *x = rt_eval_in(e, op, in, EVAL_ANY);
     if (x == NULL) {
@@ -196,5 +199,5 @@ void rt_raise_scale(rt_eval *e, uint32_t out, uint32_t in, int64_t times) {
     for (size_t i = 0; i < parts; i++) {
         ring_mul_const(r, z->at + i * words, x->at + i * words, c, b);
     }
-    set(z, x->kind, x->level, scale);
+    eval_set(z, x->kind, x->level, scale);
 }

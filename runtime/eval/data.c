@@ -7,21 +7,24 @@
 
 /* What the programs of these parameters can use; the rest was checked by rt_data_open. */
 static enum rt_status check_plain(const rt_eval *e, const struct core_plain *p, uint64_t i,
-                                  const char *path, struct rt_error *err) {
+                                  const char *path, struct rt_error *err)
+{
     const struct ring *r = e->ctx->ring;
     if (p->n > r->n / 2 || p->level >= (int32_t)r->n_q || (p->extended != 0 && r->n_p == 0)) {
         return core_fail(err, RT_ERR_MISMATCH,
-                         "%s: plaintext %llu (%u slots, level %d) does not fit the parameters", path,
-                         (unsigned long long)i, p->n, p->level);
+                         "%s: plaintext %llu (%u slots, level %d) does not fit the parameters",
+                         path, (unsigned long long)i, p->n, p->level);
     }
     return RT_OK;
 }
 
-static struct ring_basis plain_basis(const rt_eval *e, const struct core_plain *p) {
+static struct ring_basis plain_basis(const rt_eval *e, const struct core_plain *p)
+{
     return (struct ring_basis){(unsigned)p->level, p->extended != 0 ? e->ctx->ring->n_p : 0};
 }
 
-static enum rt_status place(rt_eval *e, const rt_data *d, const char *path, struct rt_error *err) {
+static enum rt_status place(rt_eval *e, const rt_data *d, const char *path, struct rt_error *err)
+{
     uint64_t words = 0;
     for (uint64_t i = 0; i < d->num_plains; i++) {
         const struct core_plain *p = &d->plains[i];
@@ -56,7 +59,8 @@ static enum rt_status place(rt_eval *e, const rt_data *d, const char *path, stru
 
 /* slots: N/2 doubles, work: N. */
 static enum rt_status encode_one(rt_eval *e, const rt_data *d, uint64_t i, double *slots,
-                                 double *work, const char *path, struct rt_error *err) {
+                                 double *work, const char *path, struct rt_error *err)
+{
     const struct core_plain *p = &d->plains[i];
     if (!core_plain_slots(d, i, slots)) {
         return core_fail(err, RT_ERR_FORMAT, "%s: plaintext %llu does not repeat with period %u",
@@ -72,7 +76,8 @@ static enum rt_status encode_one(rt_eval *e, const rt_data *d, uint64_t i, doubl
 /* Each slice takes every slices-th plaintext and has memory and an error of its own; the error that
  * is reported is that of the first plaintext that has one, whatever the number of threads. */
 static enum rt_status encode_all(rt_eval *e, const rt_data *d, const char *path,
-                                 struct rt_error *err) {
+                                 struct rt_error *err)
+{
     struct slice {
         struct rt_error error;
         uint64_t failed;
@@ -110,10 +115,11 @@ static enum rt_status encode_all(rt_eval *e, const rt_data *d, const char *path,
     return status;
 }
 
-enum rt_status rt_eval_load_data(rt_eval *e, const char *path, struct rt_error *err) {
+enum rt_status rt_eval_load_data(rt_eval *e, const char *path, struct rt_error *err)
+{
     rt_data *d;
-    enum rt_status status = rt_data_open(&d, e->program->interface->model_hash,
-                                         e->program->data_checksum, path, err);
+    enum rt_status status =
+        rt_data_open(&d, e->program->interface->model_hash, e->program->data_checksum, path, err);
     if (status != RT_OK) {
         return status;
     }

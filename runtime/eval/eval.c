@@ -6,11 +6,12 @@
 
 /* ---- life cycle --------------------------------------------------------------------------- */
 
-static enum rt_status check_program(const struct rt_program *p, struct rt_error *err) {
+static enum rt_status check_program(const struct rt_program *p, struct rt_error *err)
+{
     const struct rt_interface *model = p->interface;
     for (uint32_t i = 0; i < model->input.num_ct + model->output.num_ct; i++) {
-        uint32_t reg = i < model->input.num_ct ? p->input_regs[i]
-                                               : p->output_regs[i - model->input.num_ct];
+        uint32_t reg =
+            i < model->input.num_ct ? p->input_regs[i] : p->output_regs[i - model->input.num_ct];
         bool unread = i < model->input.num_ct && reg == UINT32_MAX;
         if (reg >= p->num_regs && !unread) {
             return core_fail(err, RT_ERR_ARGUMENT, "%s: there is no register %u", model->name, reg);
@@ -19,7 +20,8 @@ static enum rt_status check_program(const struct rt_program *p, struct rt_error 
     return RT_OK;
 }
 
-static enum rt_status make_registers(rt_eval *e, struct rt_error *err) {
+static enum rt_status make_registers(rt_eval *e, struct rt_error *err)
+{
     const struct rt_program *p = e->program;
     const char *name = p->interface->name;
     uint64_t total = 0;
@@ -46,7 +48,8 @@ static enum rt_status make_registers(rt_eval *e, struct rt_error *err) {
     return RT_OK;
 }
 
-static enum rt_status make_scratch(rt_eval *e, struct rt_error *err) {
+static enum rt_status make_scratch(rt_eval *e, struct rt_error *err)
+{
     const struct ring *r = e->ctx->ring;
     struct ring_basis all = {r->n_q - 1, r->n_p};
     size_t words = ring_mod_down_scratch_words(r, all, r->n_q - 1);
@@ -66,14 +69,16 @@ static enum rt_status make_scratch(rt_eval *e, struct rt_error *err) {
     return RT_OK;
 }
 
-static void use_threads(const rt_eval *e) {
+static void use_threads(const rt_eval *e)
+{
     if (e->threads > 0) {
         sys_set_threads(e->threads);
     }
 }
 
 enum rt_status rt_eval_open(rt_eval **out, const struct rt_program *program, const char *data_path,
-                            const char *keys_path, int threads, struct rt_error *err) {
+                            const char *keys_path, int threads, struct rt_error *err)
+{
     *out = NULL;
     if (!sys_random_init()) { /* also what expands seeds */
         return core_fail(err, RT_ERR_RANDOM, "%s: no system randomness", program->interface->name);
@@ -109,7 +114,8 @@ enum rt_status rt_eval_open(rt_eval **out, const struct rt_program *program, con
     return RT_OK;
 }
 
-void rt_eval_close(rt_eval *e) {
+void rt_eval_close(rt_eval *e)
+{
     if (e == NULL) {
         return;
     }
@@ -126,7 +132,8 @@ void rt_eval_close(rt_eval *e) {
     sys_free(e);
 }
 
-struct rt_memory rt_eval_memory(const rt_eval *e) {
+struct rt_memory rt_eval_memory(const rt_eval *e)
+{
     struct rt_memory m;
     m.key_bytes = 2 * e->a_words * sizeof(uint64_t);
     m.plaintext_bytes = e->plain_words * sizeof(uint64_t);
@@ -134,18 +141,20 @@ struct rt_memory rt_eval_memory(const rt_eval *e) {
     return m;
 }
 
-uint64_t rt_eval_key_id(const rt_eval *e) {
+uint64_t rt_eval_key_id(const rt_eval *e)
+{
     return e->key_file.header.key_id;
 }
 
 /* ---- one inference -------------------------------------------------------------------------- */
 
-static enum rt_status load_input(rt_eval *e, const char *path, struct rt_error *err) {
+static enum rt_status load_input(rt_eval *e, const char *path, struct rt_error *err)
+{
     const struct rt_interface *model = e->program->interface;
     const struct core_ct_spec spec = {model->input.num_ct, model->input_level, model->input_scale};
     struct core_ct_file f;
-    enum rt_status status = core_ct_open(&f, path, e->ctx, model->model_hash, rt_eval_key_id(e),
-                                         &spec, err);
+    enum rt_status status =
+        core_ct_open(&f, path, e->ctx, model->model_hash, rt_eval_key_id(e), &spec, err);
     if (status != RT_OK) {
         return status;
     }
@@ -159,16 +168,15 @@ static enum rt_status load_input(rt_eval *e, const char *path, struct rt_error *
             status = core_fail(err, e->error.status, "%s", e->error.text);
         } else {
             status = core_ct_read(&f, i, g->at, err);
-            g->kind = EVAL_CT;
-            g->level = spec.level;
-            g->scale = spec.scale;
+            eval_set(g, EVAL_CT, spec.level, spec.scale);
         }
     }
     core_ct_close(&f);
     return status;
 }
 
-static void run_layers(rt_eval *e, rt_progress *progress, void *ctx) {
+static void run_layers(rt_eval *e, rt_progress *progress, void *ctx)
+{
     const struct rt_program *p = e->program;
     double total = 0;
     for (uint32_t i = 0; i < p->num_layers; i++) {
@@ -187,7 +195,8 @@ static void run_layers(rt_eval *e, rt_progress *progress, void *ctx) {
 }
 
 /* The result must be what the interface promises to the client. */
-static bool check_output(rt_eval *e) {
+static bool check_output(rt_eval *e)
+{
     const struct rt_interface *model = e->program->interface;
     for (uint32_t i = 0; i < model->output.num_ct; i++) {
         const struct eval_reg *g =
@@ -204,20 +213,20 @@ static bool check_output(rt_eval *e) {
     return true;
 }
 
-static enum rt_status write_output(rt_eval *e, const char *path, struct rt_error *err) {
+static enum rt_status write_output(rt_eval *e, const char *path, struct rt_error *err)
+{
     const struct rt_interface *model = e->program->interface;
     const struct core_ct_spec spec = {model->output.num_ct, model->output_level,
                                       model->output_scale};
     struct core_writer *w;
-    enum rt_status status = core_ct_create(&w, path, e->ctx, model->model_hash, rt_eval_key_id(e),
-                                           &spec, false, err);
+    enum rt_status status =
+        core_ct_create(&w, path, e->ctx, model->model_hash, rt_eval_key_id(e), &spec, false, err);
     if (status != RT_OK) {
         return status;
     }
     for (uint32_t i = 0; status == RT_OK && i < spec.num_ct; i++) {
         const struct eval_reg *g = &e->regs[e->program->output_regs[i]];
-        const uint64_t *const part[2] = {
-            g->at, g->at + rt_eval_part_words(e, EVAL_CT, spec.level)};
+        const uint64_t *const part[2] = {g->at, g->at + rt_eval_part_words(e, EVAL_CT, spec.level)};
         status = core_ct_put(w, e->ctx, &spec, NULL, part, err);
     }
     if (status != RT_OK) {
@@ -228,7 +237,8 @@ static enum rt_status write_output(rt_eval *e, const char *path, struct rt_error
 }
 
 enum rt_status rt_infer(rt_eval *e, const char *ct_in, const char *ct_out, rt_progress *progress,
-                        void *ctx, struct rt_error *err) {
+                        void *ctx, struct rt_error *err)
+{
     use_threads(e);
     memset(&e->error, 0, sizeof e->error);
     for (uint32_t i = 0; i < e->program->num_regs; i++) {

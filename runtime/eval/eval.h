@@ -33,10 +33,10 @@ struct eval_plain {
 
 struct eval_key {
     int64_t by;
-    uint64_t galois;        /* 5^by mod 2N */
+    uint64_t galois; /* 5^by mod 2N */
     struct core_key_shape shape;
-    const uint64_t *a, *b;  /* digits, poly_words each */
-    bool bad;               /* found while loading */
+    const uint64_t *a, *b; /* digits, poly_words each */
+    bool bad;              /* found while loading */
 };
 
 struct rt_eval {
@@ -74,9 +74,17 @@ enum rt_status rt_eval_load_keys(rt_eval *e, const char *path, struct rt_error *
 
 /* ---- reg.c: registers and the checks on them ------------------------------------------------- */
 
-static inline struct ring_basis eval_basis(const rt_eval *e, const struct eval_reg *g) {
+static inline struct ring_basis eval_basis(const rt_eval *e, const struct eval_reg *g)
+{
     bool extended = g->kind == EVAL_CTX || g->kind == EVAL_DIGITS;
     return (struct ring_basis){(unsigned)g->level, extended ? e->ctx->ring->n_p : 0};
+}
+
+static inline void eval_set(struct eval_reg *g, enum eval_kind kind, int32_t level, double scale)
+{
+    g->kind = kind;
+    g->level = level;
+    g->scale = scale;
 }
 
 /* Polynomials in the register, and words of each. */

@@ -7,7 +7,8 @@
 
 /* Is the file's table the one that this program's key generation writes? */
 static enum rt_status check_table(rt_eval *e, const char *path, struct core_key_record *records,
-                                  struct rt_error *err) {
+                                  struct rt_error *err)
+{
     const struct rt_interface *model = e->program->interface;
     const struct core_file *f = &e->key_file;
     uint64_t head[8];
@@ -17,9 +18,8 @@ static enum rt_status check_table(rt_eval *e, const char *path, struct core_key_
     }
     memcpy(head, f->payload, sizeof head);
     if (head[0] != model->num_keys || f->header.payload != bytes) {
-        return core_fail(err, RT_ERR_FORMAT,
-                         "%s: %llu keys in %llu bytes, expected %u in %llu", path,
-                         (unsigned long long)head[0], (unsigned long long)f->header.payload,
+        return core_fail(err, RT_ERR_FORMAT, "%s: %llu keys in %llu bytes, expected %u in %llu",
+                         path, (unsigned long long)head[0], (unsigned long long)f->header.payload,
                          model->num_keys, (unsigned long long)bytes);
     }
     memcpy(records, f->payload + sizeof head, model->num_keys * sizeof *records);
@@ -34,8 +34,8 @@ static enum rt_status check_table(rt_eval *e, const char *path, struct core_key_
         if (k->by != model->keys[i].by || k->level != model->keys[i].level ||
             k->digits != s.digits || k->offset != at || k->zero != 0 || zeros != 0) {
             return core_fail(err, RT_ERR_FORMAT,
-                             "%s: key %u is for rotation %lld at level %d, expected %lld at %d", path,
-                             i, (long long)k->by, k->level, (long long)model->keys[i].by,
+                             "%s: key %u is for rotation %lld at level %d, expected %lld at %d",
+                             path, i, (long long)k->by, k->level, (long long)model->keys[i].by,
                              model->keys[i].level);
         }
         at += (uint64_t)s.digits * s.poly_words * sizeof(uint64_t);
@@ -44,7 +44,8 @@ static enum rt_status check_table(rt_eval *e, const char *path, struct core_key_
 }
 
 static enum rt_status place(rt_eval *e, const struct core_key_record *records, const char *path,
-                            struct rt_error *err) {
+                            struct rt_error *err)
+{
     const struct rt_interface *model = e->program->interface;
     e->a_words = (core_keys_bytes(e->ctx, model) - core_keys_first(model)) / sizeof(uint64_t);
     e->keys = sys_alloc_array((size_t)model->num_keys + 1, sizeof *e->keys);
@@ -67,7 +68,8 @@ static enum rt_status place(rt_eval *e, const struct core_key_record *records, c
 }
 
 /* Checks the b half and expands the a half of every digit; false where a residue is too large. */
-static bool load_key(rt_eval *e, const struct eval_key *k, const uint8_t *seed) {
+static bool load_key(rt_eval *e, const struct eval_key *k, const uint8_t *seed)
+{
     const struct ring *r = e->ctx->ring;
     size_t limbs = ring_limbs(k->shape.basis);
     unsigned char bad[RING_MAX_PRIMES] = {0};
@@ -86,7 +88,8 @@ static bool load_key(rt_eval *e, const struct eval_key *k, const uint8_t *seed) 
 }
 
 static enum rt_status load_all(rt_eval *e, const struct core_key_record *records, const char *path,
-                               struct rt_error *err) {
+                               struct rt_error *err)
+{
     uint32_t num_keys = e->program->interface->num_keys;
     SYS_PARALLEL_FOR
     for (uint32_t i = 0; i < num_keys; i++) {
@@ -101,7 +104,8 @@ static enum rt_status load_all(rt_eval *e, const struct core_key_record *records
     return RT_OK;
 }
 
-enum rt_status rt_eval_load_keys(rt_eval *e, const char *path, struct rt_error *err) {
+enum rt_status rt_eval_load_keys(rt_eval *e, const char *path, struct rt_error *err)
+{
     const struct rt_interface *model = e->program->interface;
     const struct core_expect want = {RT_KIND_EVAL_KEYS, e->ctx, model->model_hash, 0};
     enum rt_status status = core_file_open(&e->key_file, path, &want, err);

@@ -2,20 +2,16 @@
 
 /*
  * Hybrid key switching in its three visible steps: decompose, key_mul, and mod_down (arith.c).
- * The keys are stored so that the inner product is taken on the digits as they are, and the rotation
- * permutes its two results (core.h). So digits are made once and serve any number of rotations.
+ * The keys are stored so that the inner product is taken on the digits as they are, and the
+ * rotation permutes its two results (core.h). So digits are made once and serve any number of
+ * rotations.
  */
 #include "eval/eval.h"
 
 #include <string.h>
 
-static void set(struct eval_reg *g, enum eval_kind kind, int32_t level, double scale) {
-    g->kind = kind;
-    g->level = level;
-    g->scale = scale;
-}
-
-void rt_decompose(rt_eval *e, uint32_t out, uint32_t in) {
+void rt_decompose(rt_eval *e, uint32_t out, uint32_t in)
+{
     static const char op[] = "rt_decompose";
     const struct eval_reg *x = rt_eval_in(e, op, in, 1u << EVAL_CT | 1u << EVAL_CT3);
     if (x == NULL) {
@@ -39,10 +35,11 @@ void rt_decompose(rt_eval *e, uint32_t out, uint32_t in) {
         ring_mod_up(r, z->at + j * ring_words(r, b), last, b, j * alpha,
                     ring_digit_count(level, alpha, j), e->scratch);
     }
-    set(z, EVAL_DIGITS, x->level, x->scale);
+    eval_set(z, EVAL_DIGITS, x->level, x->scale);
 }
 
-static const struct eval_key *find_key(const rt_eval *e, int64_t by) {
+static const struct eval_key *find_key(const rt_eval *e, int64_t by)
+{
     for (uint32_t i = 0; i < e->program->interface->num_keys; i++) {
         if (e->keys[i].by == by) {
             return &e->keys[i];
@@ -56,7 +53,7 @@ struct switching {
     const rt_eval *e;
     const struct eval_key *key;
     const struct eval_reg *base;
-    const uint64_t *digit[RING_MAX_PRIMES]; /* polynomials over b */
+    const uint64_t *digit[RING_MAX_PRIMES];   /* polynomials over b */
     const uint64_t *half[2][RING_MAX_PRIMES]; /* of the key: b, a; over the key's basis */
     unsigned digits;
     struct ring_basis b;
@@ -68,7 +65,8 @@ struct switching {
  * there for the parts of the base that were not decomposed, and only modulo the q (P = 0 mod p).
  * work: N words.
  */
-static void switch_limb(const struct switching *s, unsigned part, size_t limb, uint64_t *work) {
+static void switch_limb(const struct switching *s, unsigned part, size_t limb, uint64_t *work)
+{
     const struct ring *r = s->e->ctx->ring;
     size_t n = r->n;
     const struct modulus *m = ring_mod(r, s->b, limb);
@@ -80,14 +78,15 @@ static void switch_limb(const struct switching *s, unsigned part, size_t limb, u
         const uint64_t *x = s->base->at + (part * ((size_t)s->b.level + 1) + limb) * n;
         r->k.mul_const(sum, x, s->e->p_mod_q[limb], s->e->p_shoup[limb], n, m->q);
     }
-    r->k.mac(sum, has_base ? sum : NULL, s->digit, s->half[part], s->digits, limb * n,
-             key_limb * n, n, m);
+    r->k.mac(sum, has_base ? sum : NULL, s->digit, s->half[part], s->digits, limb * n, key_limb * n,
+             n, m);
     if (sum != out) {
         r->k.gather(out, sum, s->key->galois, r->log_n, 0, n);
     }
 }
 
-static void switch_all(const struct switching *s) {
+static void switch_all(const struct switching *s)
+{
     const rt_eval *e = s->e;
     size_t limbs = ring_limbs(s->b);
     /* slices own a limb of e->poly each */
@@ -99,11 +98,11 @@ static void switch_all(const struct switching *s) {
     }
 }
 
-void rt_key_mul(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base, int64_t by) {
+void rt_key_mul(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base, int64_t by)
+{
     static const char op[] = "rt_key_mul";
     const struct eval_reg *d = rt_eval_in(e, op, digits, 1u << EVAL_DIGITS);
-    const struct eval_reg *x =
-        rt_eval_in(e, op, base, by == 0 ? 1u << EVAL_CT3 : 1u << EVAL_CT);
+    const struct eval_reg *x = rt_eval_in(e, op, base, by == 0 ? 1u << EVAL_CT3 : 1u << EVAL_CT);
     if (d == NULL || x == NULL) {
         return;
     }
@@ -138,11 +137,12 @@ void rt_key_mul(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base, int64_
         s.half[1][j] = key->a + j * key->shape.poly_words;
     }
     switch_all(&s);
-    set(z, EVAL_CTX, x->level, x->scale);
+    eval_set(z, EVAL_CTX, x->level, x->scale);
 }
 
 /* In place the parts grow and the second moves up, so it goes first, through e->poly. */
-void rt_lift(rt_eval *e, uint32_t out, uint32_t in) {
+void rt_lift(rt_eval *e, uint32_t out, uint32_t in)
+{
     static const char op[] = "rt_lift";
     const struct eval_reg *x = rt_eval_in(e, op, in, 1u << EVAL_CT);
     if (x == NULL) {
@@ -164,5 +164,5 @@ void rt_lift(rt_eval *e, uint32_t out, uint32_t in) {
         }
         ring_mul_p(r, z->at + i * words_out, from, b);
     }
-    set(z, EVAL_CTX, x->level, x->scale);
+    eval_set(z, EVAL_CTX, x->level, x->scale);
 }

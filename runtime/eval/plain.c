@@ -3,10 +3,14 @@
 /* Products with and sums of plaintexts, which were encoded when the program was opened. */
 #include "eval/eval.h"
 
-#define GROUP 64u  /* terms handed to the kernel at a time: pointers on the stack, not on the heap */
-#define TILE 4096u /* words; a limb is cut so that low levels keep all threads busy */
+#define GROUP 64u   /* terms handed to the kernel at a time, at most: pointers on the stack */
+#define TILE  2048u /* words; a limb is cut so that low levels keep all threads busy */
+/* Words of plaintext that a tile of a group may read: they should stay in the second-level cache
+ * from the first part of the ciphertext to the second. */
+#define NEAR_WORDS (16u * TILE)
 
-static const struct eval_plain *plain(rt_eval *e, const char *op, uint64_t i) {
+static const struct eval_plain *plain(rt_eval *e, const char *op, uint64_t i)
+{
     if (i >= e->num_plains) {
         rt_eval_mistake(e, op, "there is no plaintext %llu", (unsigned long long)i);
         return NULL;
@@ -16,7 +20,8 @@ static const struct eval_plain *plain(rt_eval *e, const char *op, uint64_t i) {
 
 /* Every product must have the level, kind and scale of the first. */
 static bool check_terms(rt_eval *e, const char *op, const uint32_t *in, uint32_t count,
-                        uint32_t first, uint32_t out) {
+                        uint32_t first, uint32_t out)
+{
     const struct eval_reg *x0 = NULL;
     double scale = 0;
     for (uint32_t t = 0; t < count; t++) {
@@ -55,10 +60,13 @@ struct terms {
 };
 
 static void gather_terms(const rt_eval *e, struct terms *g, const uint32_t *in, uint32_t left,
-                         uint32_t first, size_t part_words) {
+                         uint32_t first, size_t part_words)
+{
     g->log_m = e->plains[first].log_m;
     g->count = 0;
-    while (g->count < GROUP && g->count < left && e->plains[first + g->count].log_m == g->log_m) {
+    size_t words = TILE >> (e->ctx->ring->log_n - g->log_m);
+    size_t most = words * GROUP <= NEAR_WORDS ? GROUP : NEAR_WORDS / words;
+    while (g->count < most && g->count < left && e->plains[first + g->count].log_m == g->log_m) {
         const uint64_t *at = e->regs[in[g->count]].at;
         g->x[0][g->count] = at;
         g->x[1][g->count] = at + part_words;
@@ -69,7 +77,8 @@ static void gather_terms(const rt_eval *e, struct terms *g, const uint32_t *in, 
 
 /* out (+)= the group, over tiles of limbs; both parts of a tile use the plaintexts while near. */
 static void add_terms(const rt_eval *e, const struct terms *g, struct ring_basis b, uint64_t *out,
-                      bool accumulate) {
+                      bool accumulate)
+{
     const struct ring *r = e->ctx->ring;
     size_t tile = r->n < TILE ? r->n : TILE;
     size_t tiles = r->n / tile;
@@ -88,8 +97,8 @@ static void add_terms(const rt_eval *e, const struct terms *g, struct ring_basis
             uint64_t *to = out + part * words + limb * r->n + at;
             const uint64_t *init = accumulate ? to : NULL;
             if (log_run == 0) {
-                r->k.mac(to, init, g->x[part], g->p, g->count, limb * r->n + at,
-                         limb * r->n + at, tile, m);
+                r->k.mac(to, init, g->x[part], g->p, g->count, limb * r->n + at, limb * r->n + at,
+                         tile, m);
             } else {
                 r->k.mac_run(to, init, g->x[part], g->p, g->count, limb * r->n + at,
                              (limb << g->log_m) + (at >> log_run), log_run, tile, m);
@@ -98,7 +107,8 @@ static void add_terms(const rt_eval *e, const struct terms *g, struct ring_basis
     }
 }
 
-void rt_pmac(rt_eval *e, uint32_t out, const uint32_t *in, uint32_t count, uint32_t first) {
+void rt_pmac(rt_eval *e, uint32_t out, const uint32_t *in, uint32_t count, uint32_t first)
+{
     static const char op[] = "rt_pmac";
     if (count == 0) {
         rt_eval_mistake(e, op, "no terms");
@@ -118,9 +128,7 @@ void rt_pmac(rt_eval *e, uint32_t out, const uint32_t *in, uint32_t count, uint3
         gather_terms(e, &g, in + done, count - done, first + done, ring_words(e->ctx->ring, b));
         add_terms(e, &g, b, z->at, done != 0);
     }
-    z->kind = x->kind;
-    z->level = x->level;
-    z->scale = x->scale * e->plains[first].scale;
+    eval_set(z, x->kind, x->level, x->scale * e->plains[first].scale);
 }
 
 /*
@@ -128,7 +136,8 @@ void rt_pmac(rt_eval *e, uint32_t out, const uint32_t *in, uint32_t count, uint3
  * where the value is extended, else 1.
  */
 static void add_limb(const struct ring *r, uint64_t *to, const uint64_t *x, const uint64_t *p,
-                     unsigned log_m, uint64_t c, uint64_t cs, const struct modulus *m) {
+                     unsigned log_m, uint64_t c, uint64_t cs, const struct modulus *m)
+{
     if (log_m == r->log_n) {
         if (c == 1) {
             r->k.add(to, x, p, r->n, m->q);
@@ -145,7 +154,8 @@ static void add_limb(const struct ring *r, uint64_t *to, const uint64_t *x, cons
 }
 
 /* Only part 0 changes; an extended value is P times what it stands for, and P = 0 modulo the p. */
-void rt_padd(rt_eval *e, uint32_t out, uint32_t in, uint32_t index) {
+void rt_padd(rt_eval *e, uint32_t out, uint32_t in, uint32_t index)
+{
     static const char op[] = "rt_padd";
     const struct eval_reg *x = rt_eval_in(e, op, in, EVAL_ANY);
     if (x == NULL) {
@@ -184,7 +194,5 @@ void rt_padd(rt_eval *e, uint32_t out, uint32_t in, uint32_t index) {
                  extended ? e->p_mod_q[limb] : 1, extended ? e->p_shoup[limb] : 0,
                  &r->ntt[limb].mod);
     }
-    z->kind = x->kind;
-    z->level = x->level;
-    z->scale = x->scale;
+    eval_set(z, x->kind, x->level, x->scale);
 }

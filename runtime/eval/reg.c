@@ -5,7 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static const char *kind_text(enum eval_kind kind) {
+static const char *kind_text(enum eval_kind kind)
+{
     switch (kind) {
     case EVAL_CT:
         return "a ciphertext";
@@ -21,7 +22,8 @@ static const char *kind_text(enum eval_kind kind) {
     return "empty";
 }
 
-unsigned rt_eval_parts(const rt_eval *e, enum eval_kind kind, int32_t level) {
+unsigned rt_eval_parts(const rt_eval *e, enum eval_kind kind, int32_t level)
+{
     switch (kind) {
     case EVAL_CT:
     case EVAL_CTX:
@@ -36,12 +38,14 @@ unsigned rt_eval_parts(const rt_eval *e, enum eval_kind kind, int32_t level) {
     return 0;
 }
 
-size_t rt_eval_part_words(const rt_eval *e, enum eval_kind kind, int32_t level) {
+size_t rt_eval_part_words(const rt_eval *e, enum eval_kind kind, int32_t level)
+{
     const struct eval_reg shape = {NULL, 0, kind, level, 0};
     return ring_words(e->ctx->ring, eval_basis(e, &shape));
 }
 
-void rt_eval_mistake(rt_eval *e, const char *op, const char *format, ...) {
+void rt_eval_mistake(rt_eval *e, const char *op, const char *format, ...)
+{
     if (e->error.status != RT_OK) {
         return;
     }
@@ -59,7 +63,8 @@ void rt_eval_mistake(rt_eval *e, const char *op, const char *format, ...) {
     }
 }
 
-const struct eval_reg *rt_eval_in(rt_eval *e, const char *op, uint32_t in, unsigned kinds) {
+const struct eval_reg *rt_eval_in(rt_eval *e, const char *op, uint32_t in, unsigned kinds)
+{
     if (e->error.status != RT_OK) {
         return NULL;
     }
@@ -76,7 +81,8 @@ const struct eval_reg *rt_eval_in(rt_eval *e, const char *op, uint32_t in, unsig
 }
 
 struct eval_reg *rt_eval_out(rt_eval *e, const char *op, uint32_t out, enum eval_kind kind,
-                             int32_t level) {
+                             int32_t level)
+{
     if (e->error.status != RT_OK) {
         return NULL;
     }
@@ -93,7 +99,8 @@ struct eval_reg *rt_eval_out(rt_eval *e, const char *op, uint32_t out, enum eval
     return &e->regs[out];
 }
 
-bool rt_eval_same(rt_eval *e, const char *op, const struct eval_reg *a, const struct eval_reg *b) {
+bool rt_eval_same(rt_eval *e, const char *op, const struct eval_reg *a, const struct eval_reg *b)
+{
     if (a->kind != b->kind) {
         rt_eval_mistake(e, op, "one operand is %s, the other %s", kind_text(a->kind),
                         kind_text(b->kind));
@@ -105,7 +112,8 @@ bool rt_eval_same(rt_eval *e, const char *op, const struct eval_reg *a, const st
     return e->error.status == RT_OK;
 }
 
-bool rt_eval_scale(rt_eval *e, const char *op, double scale) {
+bool rt_eval_scale(rt_eval *e, const char *op, double scale)
+{
     if (!isfinite(scale) || scale <= 0) {
         rt_eval_mistake(e, op, "the result's scale would be %g", scale);
     }

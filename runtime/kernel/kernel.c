@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernel.h"
 
-void k_init(struct kernels *k, enum rt_cpu level) {
+void k_init(struct kernels *k, enum rt_cpu level)
+{
     enum rt_cpu best = sys_cpu_detect();
     if (level > best) {
         level = best;

@@ -8,7 +8,7 @@
  * rounding could show, except as written), so a program's output does not depend on the CPU.
  *
  * Common to all:
- *   - a residue is canonical when it lies in [0, q); all outputs are canonical unless said otherwise;
+ *   - a residue is canonical when it lies in [0, q); outputs are canonical unless said otherwise;
  *   - pointers need 8-byte alignment; 64-byte alignment is faster;
  *   - an output may be the same array as an input of the same length and type, or disjoint from it;
  *     partial overlap is not allowed;
@@ -18,8 +18,8 @@
 
 #include "mod.h"
 
-#define K_MIN_LOG_N 4u
-#define K_MAX_LOG_N 17u
+#define K_MIN_LOG_N  4u
+#define K_MAX_LOG_N  17u
 #define K_TAIL_WORDS 48u /* words of ntt_table.tail for 64 coefficients */
 
 /*
@@ -97,8 +97,8 @@ struct kernels {
 
     /*
      * out[i] = init[i] + sum_{t < terms} a[t][a_off + i] * b[t][b_off + i] mod q, 0 <= i < n.
-     * init may be NULL (zero) or out. terms >= 1, any number. Inputs canonical. out must not overlap
-     * any a[t], b[t].
+     * init may be NULL (zero) or out. terms >= 1, any number. Inputs canonical. out must not
+     * overlap any a[t], b[t].
      */
     void (*mac)(uint64_t *out, const uint64_t *init, const uint64_t *const *a,
                 const uint64_t *const *b, size_t terms, size_t a_off, size_t b_off, size_t n,
@@ -128,9 +128,9 @@ struct kernels {
      *
      *     out[i] = (sum_j floor((x_j << s_j) f_j / 2^52) + 2^48) >> 49.
      *
-     * The sum is the true one times 2^49 less at most 2k, so the result is exact unless the true sum
-     * is within 2k * 2^-49 above a half-integer; then it may be one too small. f[j] = f_j < 2^52,
-     * shift[j] = s_j. 1 <= k <= 128. out in [0, k]. out disjoint from x.
+     * The sum is the true one times 2^49 less at most 2k, so the result is exact unless the true
+     * sum is within 2k * 2^-49 above a half-integer; then it may be one too small. f[j] = f_j <
+     * 2^52, shift[j] = s_j. 1 <= k <= 128. out in [0, k]. out disjoint from x.
      */
     void (*bconv_quot)(uint64_t *out, const uint64_t *x, size_t stride, const uint64_t *f,
                        const unsigned *shift, size_t k, size_t n);
@@ -145,10 +145,10 @@ struct kernels {
     /* ---- automorphism ---------------------------------------------------------------------- */
 
     /*
-     * X -> X^g on the evaluation form: out[i - first] = in[perm(i)] for first <= i < first + n, where
-     * 2 brv(perm(i)) + 1 = g (2 brv(i) + 1) mod 2N, N = 2^log_n. g odd, in [1, 2N). `in` is a whole
-     * limb; out is disjoint from it. first and n are multiples of 8. Blocks of 2^k indices
-     * (k <= log_n) go to blocks of 2^k indices, so tiles read whole cache lines.
+     * X -> X^g on the evaluation form: out[i - first] = in[perm(i)] for first <= i < first + n,
+     * where 2 brv(perm(i)) + 1 = g (2 brv(i) + 1) mod 2N, N = 2^log_n. g odd, in [1, 2N). `in` is a
+     * whole limb; out is disjoint from it. first and n are multiples of 8. Blocks of 2^k indices (k
+     * <= log_n) go to blocks of 2^k indices, so tiles read whole cache lines.
      */
     void (*gather)(uint64_t *out, const uint64_t *in, uint64_t g, unsigned log_n, size_t first,
                    size_t n);

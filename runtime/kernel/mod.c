@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mod.h"
 
-bool mod_init(struct modulus *m, uint64_t q) {
+bool mod_init(struct modulus *m, uint64_t q)
+{
     if (q < 3 || q % 2 == 0 || q >> MOD_MAX_BITS != 0) {
         return false;
     }
@@ -19,7 +20,8 @@ bool mod_init(struct modulus *m, uint64_t q) {
     return true;
 }
 
-uint64_t mod_pow(uint64_t a, uint64_t e, const struct modulus *m) {
+uint64_t mod_pow(uint64_t a, uint64_t e, const struct modulus *m)
+{
     uint64_t r = 1;
     for (; e != 0; e >>= 1) {
         if (e & 1) {
@@ -30,6 +32,7 @@ uint64_t mod_pow(uint64_t a, uint64_t e, const struct modulus *m) {
     return r;
 }
 
-uint64_t mod_inv(uint64_t a, const struct modulus *m) {
+uint64_t mod_inv(uint64_t a, const struct modulus *m)
+{
     return mod_pow(a, m->q - 2, m);
 }

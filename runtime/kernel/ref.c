@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- transforms ----------------------------------------------------------------------------- */
+/* ---- transforms */
 
 /*
  * Cooley-Tukey, natural order in, bit-reversed out (Harvey's lazy form). Stage m = 1, 2, .., M/2
@@ -17,10 +17,11 @@
  *
  *     x' = x + w y,   y' = x - w y      with w = psi^brv(m+i) for polynomial i, t = M / 2m
  *
- * Ranges: before each stage values are in [0, 4q). x is brought to [0, 2q); y < 4q < 2^52 is a valid
- * Shoup operand, so w y is in [0, 2q); x' = x + wy and y' = x - wy + 2q are in [0, 4q) again.
+ * Ranges: before each stage values are in [0, 4q). x is brought to [0, 2q); y < 4q < 2^52 is a
+ * valid Shoup operand, so w y is in [0, 2q); x' = x + wy and y' = x - wy + 2q are in [0, 4q) again.
  */
-static void ntt_ref(uint64_t *out, const uint64_t *in, const struct ntt_table *t, unsigned log_m) {
+static void ntt_ref(uint64_t *out, const uint64_t *in, const struct ntt_table *t, unsigned log_m)
+{
     size_t size = (size_t)1 << log_m;
     uint64_t q = t->mod.q;
     uint64_t q2 = 2 * q;
@@ -57,7 +58,8 @@ static void ntt_ref(uint64_t *out, const uint64_t *in, const struct ntt_table *t
  * valid Shoup operand.
  */
 static void intt_ref(uint64_t *out, const uint64_t *in, const struct ntt_table *t, unsigned log_m,
-                     uint64_t c) {
+                     uint64_t c)
+{
     size_t size = (size_t)1 << log_m;
     uint64_t q = t->mod.q;
     uint64_t q2 = 2 * q;
@@ -86,68 +88,77 @@ static void intt_ref(uint64_t *out, const uint64_t *in, const struct ntt_table *
     }
 }
 
-/* ---- pointwise ------------------------------------------------------------------------------ */
+/* ---- pointwise */
 
-static void add_ref(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n, uint64_t q) {
+static void add_ref(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n, uint64_t q)
+{
     for (size_t i = 0; i < n; i++) {
         out[i] = mod_add(a[i], b[i], q);
     }
 }
 
-static void sub_ref(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n, uint64_t q) {
+static void sub_ref(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n, uint64_t q)
+{
     for (size_t i = 0; i < n; i++) {
         out[i] = mod_sub(a[i], b[i], q);
     }
 }
 
-static void neg_ref(uint64_t *out, const uint64_t *a, size_t n, uint64_t q) {
+static void neg_ref(uint64_t *out, const uint64_t *a, size_t n, uint64_t q)
+{
     for (size_t i = 0; i < n; i++) {
         out[i] = mod_neg(a[i], q);
     }
 }
 
-static void add_const_ref(uint64_t *out, const uint64_t *a, uint64_t c, size_t n, uint64_t q) {
+static void add_const_ref(uint64_t *out, const uint64_t *a, uint64_t c, size_t n, uint64_t q)
+{
     for (size_t i = 0; i < n; i++) {
         out[i] = mod_add(a[i], c, q);
     }
 }
 
 static void mul_ref(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n,
-                    const struct modulus *m) {
+                    const struct modulus *m)
+{
     for (size_t i = 0; i < n; i++) {
         out[i] = mod_mul(a[i], b[i], m);
     }
 }
 
 static void mul_add_ref(uint64_t *out, const uint64_t *acc, const uint64_t *a, const uint64_t *b,
-                        size_t n, const struct modulus *m) {
+                        size_t n, const struct modulus *m)
+{
     for (size_t i = 0; i < n; i++) {
         out[i] = mod_reduce128((sys_u128)a[i] * b[i] + acc[i], m);
     }
 }
 
 static void mul_const_ref(uint64_t *out, const uint64_t *a, uint64_t c, uint64_t cs, size_t n,
-                          uint64_t q) {
+                          uint64_t q)
+{
     for (size_t i = 0; i < n; i++) {
         out[i] = mod_mul_shoup(a[i], c, cs, q);
     }
 }
 
 static void mul_const_add_ref(uint64_t *out, const uint64_t *acc, const uint64_t *a, uint64_t c,
-                              uint64_t cs, size_t n, uint64_t q) {
+                              uint64_t cs, size_t n, uint64_t q)
+{
     for (size_t i = 0; i < n; i++) {
         out[i] = mod_add(acc[i], mod_mul_shoup(a[i], c, cs, q), q);
     }
 }
 
 static void sub_mul_const_ref(uint64_t *out, const uint64_t *a, const uint64_t *b, uint64_t c,
-                              uint64_t cs, size_t n, uint64_t q) {
+                              uint64_t cs, size_t n, uint64_t q)
+{
     for (size_t i = 0; i < n; i++) {
         out[i] = mod_mul_shoup(a[i] + q - b[i], c, cs, q); /* in (0, 2q): a valid operand */
     }
 }
 
-/* ---- inner products ------------------------------------------------------------------------- */
+/* ---- inner products */
 
 /*
  * Products are below 2^100, so 2^27 of them fit in a 128-bit sum beside a reduced value; the sum is
@@ -157,7 +168,8 @@ static void sub_mul_const_ref(uint64_t *out, const uint64_t *a, const uint64_t *
 
 static void mac_run_ref(uint64_t *out, const uint64_t *init, const uint64_t *const *a,
                         const uint64_t *const *b, size_t terms, size_t a_off, size_t b_off,
-                        unsigned log_run, size_t n, const struct modulus *m) {
+                        unsigned log_run, size_t n, const struct modulus *m)
+{
     for (size_t i = 0; i < n; i++) {
         sys_u128 sum = init != NULL ? init[i] : 0;
         for (size_t t = 0; t < terms; t++) {
@@ -172,14 +184,16 @@ static void mac_run_ref(uint64_t *out, const uint64_t *init, const uint64_t *con
 
 static void mac_ref(uint64_t *out, const uint64_t *init, const uint64_t *const *a,
                     const uint64_t *const *b, size_t terms, size_t a_off, size_t b_off, size_t n,
-                    const struct modulus *m) {
+                    const struct modulus *m)
+{
     mac_run_ref(out, init, a, b, terms, a_off, b_off, 0, n, m);
 }
 
-/* ---- change of base ------------------------------------------------------------------------- */
+/* ---- change of base */
 
 static void bconv_ref(uint64_t *out, const uint64_t *x, size_t stride, const uint64_t *w, size_t k,
-                      size_t n, const struct modulus *m) {
+                      size_t n, const struct modulus *m)
+{
     for (size_t i = 0; i < n; i++) {
         sys_u128 sum = 0; /* at most 129 * 2^102 */
         for (size_t j = 0; j < k; j++) {
@@ -190,7 +204,8 @@ static void bconv_ref(uint64_t *out, const uint64_t *x, size_t stride, const uin
 }
 
 static void bconv_quot_ref(uint64_t *out, const uint64_t *x, size_t stride, const uint64_t *f,
-                           const unsigned *shift, size_t k, size_t n) {
+                           const unsigned *shift, size_t k, size_t n)
+{
     for (size_t i = 0; i < n; i++) {
         uint64_t sum = (uint64_t)1 << 48;
         for (size_t j = 0; j < k; j++) {
@@ -201,7 +216,8 @@ static void bconv_quot_ref(uint64_t *out, const uint64_t *x, size_t stride, cons
 }
 
 static void recentre_ref(uint64_t *out, const uint64_t *x, uint64_t p, size_t n,
-                         const struct modulus *m) {
+                         const struct modulus *m)
+{
     uint64_t p_mod_q = mod_reduce52(p, m);
     uint64_t half = (p - 1) / 2;
     for (size_t i = 0; i < n; i++) {
@@ -210,16 +226,18 @@ static void recentre_ref(uint64_t *out, const uint64_t *x, uint64_t p, size_t n,
     }
 }
 
-/* ---- automorphism --------------------------------------------------------------------------- */
+/* ---- automorphism */
 
 /*
  * Indices are read in blocks of eight. With i = 8 B + v the exponent is
  *     e(i) = 2 brv(i) + 1 = e0(B) + (2N/8) brv3(v),        e0(B) = e(8 B) < 2N/8,
- * so g e(i) mod 2N = (g e0 mod 2N/8) + (2N/8) ((h + g brv3(v)) mod 8), h = floor(g e0 / (2N/8)) mod 8:
+ * so with h = floor(g e0 / (2N/8)) mod 8
+ *     g e(i) mod 2N = (g e0 mod 2N/8) + (2N/8) ((h + g brv3(v)) mod 8):
  * the low part names the source block, the high three bits the place in it.
  */
 static void gather_ref(uint64_t *out, const uint64_t *in, uint64_t g, unsigned log_n, size_t first,
-                       size_t n) {
+                       size_t n)
+{
     static const unsigned brv3[8] = {0, 4, 2, 6, 1, 5, 3, 7};
     uint64_t eighth = (UINT64_C(1) << (log_n + 1)) / 8;
     for (size_t i = 0; i < n; i += 8) {
@@ -233,25 +251,28 @@ static void gather_ref(uint64_t *out, const uint64_t *in, uint64_t g, unsigned l
     }
 }
 
-/* ---- integers and reals --------------------------------------------------------------------- */
+/* ---- integers and reals */
 
-static void from_i64_ref(uint64_t *out, const int64_t *x, size_t n, const struct modulus *m) {
+static void from_i64_ref(uint64_t *out, const int64_t *x, size_t n, const struct modulus *m)
+{
     for (size_t i = 0; i < n; i++) {
-        uint64_t sign = 0u - ((uint64_t)x[i] >> 63);    /* all ones iff x < 0 */
-        uint64_t mag = ((uint64_t)x[i] ^ sign) - sign;  /* |x| <= 2^63 */
+        uint64_t sign = 0u - ((uint64_t)x[i] >> 63);   /* all ones iff x < 0 */
+        uint64_t mag = ((uint64_t)x[i] ^ sign) - sign; /* |x| <= 2^63 */
         uint64_t r = mod_reduce64(mag, m);
         out[i] = mod_once((r ^ sign) - sign + (m->q & sign), m->q); /* r, or q - r in (0, q] */
     }
 }
 
-static void from_i32_ref(uint64_t *out, const int32_t *x, size_t n, const struct modulus *m) {
+static void from_i32_ref(uint64_t *out, const int32_t *x, size_t n, const struct modulus *m)
+{
     for (size_t i = 0; i < n; i++) {
         int64_t wide = x[i];
         from_i64_ref(out + i, &wide, 1, m);
     }
 }
 
-static void from_double_ref(uint64_t *out, const double *x, size_t n, const struct modulus *m) {
+static void from_double_ref(uint64_t *out, const double *x, size_t n, const struct modulus *m)
+{
     /* |x| < 2^100: |h| <= 2^50 and |l| < 2^50. The product h 2^50 and the difference are exact,
      * because both are sums of bits of y; dividing by a power of two is exact too. */
     uint64_t c = mod_reduce52(UINT64_C(1) << 50, m);
@@ -266,7 +287,8 @@ static void from_double_ref(uint64_t *out, const double *x, size_t n, const stru
     }
 }
 
-void k_init_ref(struct kernels *k) {
+void k_init_ref(struct kernels *k)
+{
     k->ntt = ntt_ref;
     k->intt = intt_ref;
     k->add = add_ref;

@@ -8,12 +8,13 @@
  *     index i            0    1    2    3    4    5    6    7
  *     brv(i)             0    4    2    6    1    5    3    7
  *     exponent 2brv+1    1    9    5   13    3   11    7   15        word i is a(psi^exponent)
- *                       '------'  '------'  '------'  '------'       M = 4: runs of polynomials in X^2
- *                       '----------------'  '----------------'       M = 2: runs of polynomials in X^4
+ *     runs for M = 4    '------'  '------'  '------'  '------'       polynomials in X^2
+ *     runs for M = 2    '----------------'  '----------------'       polynomials in X^4
  *
- * A polynomial b(X^(N/M)) has at word i the value b(phi^(2 brv(i) + 1)), phi = psi^(N/M) of order 2M,
- * which depends on brv(i) mod M only, that is on the high log2(M) bits of i: it is constant on runs
- * of N/M words, and run v holds b(phi^(2 brv_M(v) + 1)), the size-M transform of b in the same order.
+ * A polynomial b(X^(N/M)) has at word i the value b(phi^(2 brv(i) + 1)), phi = psi^(N/M) of order
+ * 2M, which depends on brv(i) mod M only, that is on the high log2(M) bits of i: it is constant on
+ * runs of N/M words, and run v holds b(phi^(2 brv_M(v) + 1)), the size-M transform of b in the same
+ * order.
  *
  * Slot j is evaluated at psi^(5^j), its conjugate at psi^(-5^j). Since 5^j = 1 mod 4, brv of
  * (5^j - 1)/2 (an even number) lies below N/2: slots fill the first half, and as
@@ -24,13 +25,15 @@
 #include <string.h>
 
 /* Words of w, ws and tail of one prime. */
-static size_t table_words(unsigned log_n) {
+static size_t table_words(unsigned log_n)
+{
     size_t n = (size_t)1 << log_n;
     return 2 * n + (n >= 64 ? n / 64 * K_TAIL_WORDS : 0);
 }
 
 /* Fills t with memory of table_words(log_n) words. t->mod is set and t->psi is a primitive root. */
-static void table_fill(struct ntt_table *t, unsigned log_n, uint64_t *memory) {
+static void table_fill(struct ntt_table *t, unsigned log_n, uint64_t *memory)
+{
     size_t n = (size_t)1 << log_n;
     uint64_t q = t->mod.q;
     uint64_t *w = memory;
@@ -64,7 +67,8 @@ static void table_fill(struct ntt_table *t, unsigned log_n, uint64_t *memory) {
     }
 }
 
-static enum ring_status check_primes(struct ring *r, const uint64_t *q, const uint64_t *p) {
+static enum ring_status check_primes(struct ring *r, const uint64_t *q, const uint64_t *p)
+{
     size_t count = (size_t)r->n_q + r->n_p;
     for (size_t i = 0; i < count; i++) {
         uint64_t c = i < r->n_q ? q[i] : p[i - r->n_q];
@@ -86,7 +90,8 @@ static enum ring_status check_primes(struct ring *r, const uint64_t *q, const ui
 }
 
 enum ring_status ring_create(struct ring **out, unsigned log_n, const uint64_t *q, unsigned n_q,
-                             const uint64_t *p, unsigned n_p) {
+                             const uint64_t *p, unsigned n_p)
+{
     *out = NULL;
     if (log_n < K_MIN_LOG_N || log_n > K_MAX_LOG_N) {
         return RING_BAD_DEGREE;
@@ -140,7 +145,8 @@ enum ring_status ring_create(struct ring **out, unsigned log_n, const uint64_t *
     return RING_OK;
 }
 
-void ring_free(struct ring *r) {
+void ring_free(struct ring *r)
+{
     if (r != NULL) {
         sys_free(r->memory);
         sys_free(r->ntt);
@@ -148,7 +154,8 @@ void ring_free(struct ring *r) {
     }
 }
 
-const char *ring_status_text(enum ring_status s) {
+const char *ring_status_text(enum ring_status s)
+{
     switch (s) {
     case RING_OK:
         return "ok";
@@ -164,12 +171,14 @@ const char *ring_status_text(enum ring_status s) {
     return "unknown status";
 }
 
-size_t ring_slot_index(const struct ring *r, size_t j) {
+size_t ring_slot_index(const struct ring *r, size_t j)
+{
     uint64_t e = ring_galois(r, (long)(j % (r->n / 2)));
     return mod_bitrev((uint32_t)((e - 1) / 2), r->log_n);
 }
 
-uint64_t ring_galois(const struct ring *r, long rot) {
+uint64_t ring_galois(const struct ring *r, long rot)
+{
     long order = (long)(r->n / 2); /* of 5 in the units mod 2N */
     rot %= order;
     if (rot < 0) {
@@ -188,7 +197,8 @@ uint64_t ring_galois(const struct ring *r, long rot) {
 }
 
 void ring_ntt_sub(const struct ring *r, uint64_t *out, const uint64_t *in, unsigned log_m,
-                  struct ring_basis b) {
+                  struct ring_basis b)
+{
     size_t limbs = ring_limbs(b);
     SYS_PARALLEL_FOR
     for (size_t i = 0; i < limbs; i++) {
@@ -197,7 +207,8 @@ void ring_ntt_sub(const struct ring *r, uint64_t *out, const uint64_t *in, unsig
 }
 
 void ring_intt_sub(const struct ring *r, uint64_t *out, const uint64_t *in, unsigned log_m,
-                   struct ring_basis b) {
+                   struct ring_basis b)
+{
     size_t limbs = ring_limbs(b);
     SYS_PARALLEL_FOR
     for (size_t i = 0; i < limbs; i++) {
@@ -205,16 +216,19 @@ void ring_intt_sub(const struct ring *r, uint64_t *out, const uint64_t *in, unsi
     }
 }
 
-void ring_ntt(const struct ring *r, uint64_t *out, const uint64_t *in, struct ring_basis b) {
+void ring_ntt(const struct ring *r, uint64_t *out, const uint64_t *in, struct ring_basis b)
+{
     ring_ntt_sub(r, out, in, r->log_n, b);
 }
 
-void ring_intt(const struct ring *r, uint64_t *out, const uint64_t *in, struct ring_basis b) {
+void ring_intt(const struct ring *r, uint64_t *out, const uint64_t *in, struct ring_basis b)
+{
     ring_intt_sub(r, out, in, r->log_n, b);
 }
 
 void ring_expand_sub(const struct ring *r, uint64_t *out, const uint64_t *in, unsigned log_m,
-                     struct ring_basis b) {
+                     struct ring_basis b)
+{
     size_t limbs = ring_limbs(b);
     unsigned log_run = r->log_n - log_m;
     SYS_PARALLEL_FOR

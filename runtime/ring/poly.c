@@ -5,18 +5,21 @@
 
 #include <string.h>
 
-void ring_copy(const struct ring *r, uint64_t *out, const uint64_t *a, struct ring_basis b) {
+void ring_copy(const struct ring *r, uint64_t *out, const uint64_t *a, struct ring_basis b)
+{
     if (out != a) {
         memcpy(out, a, ring_words(r, b) * sizeof *out);
     }
 }
 
-void ring_zero(const struct ring *r, uint64_t *out, struct ring_basis b) {
+void ring_zero(const struct ring *r, uint64_t *out, struct ring_basis b)
+{
     memset(out, 0, ring_words(r, b) * sizeof *out);
 }
 
 void ring_add(const struct ring *r, uint64_t *out, const uint64_t *x, const uint64_t *y,
-              struct ring_basis b) {
+              struct ring_basis b)
+{
     size_t limbs = ring_limbs(b);
     SYS_PARALLEL_FOR
     for (size_t i = 0; i < limbs; i++) {
@@ -26,7 +29,8 @@ void ring_add(const struct ring *r, uint64_t *out, const uint64_t *x, const uint
 }
 
 void ring_sub(const struct ring *r, uint64_t *out, const uint64_t *x, const uint64_t *y,
-              struct ring_basis b) {
+              struct ring_basis b)
+{
     size_t limbs = ring_limbs(b);
     SYS_PARALLEL_FOR
     for (size_t i = 0; i < limbs; i++) {
@@ -35,7 +39,8 @@ void ring_sub(const struct ring *r, uint64_t *out, const uint64_t *x, const uint
     }
 }
 
-void ring_neg(const struct ring *r, uint64_t *out, const uint64_t *x, struct ring_basis b) {
+void ring_neg(const struct ring *r, uint64_t *out, const uint64_t *x, struct ring_basis b)
+{
     size_t limbs = ring_limbs(b);
     SYS_PARALLEL_FOR
     for (size_t i = 0; i < limbs; i++) {
@@ -45,7 +50,8 @@ void ring_neg(const struct ring *r, uint64_t *out, const uint64_t *x, struct rin
 }
 
 void ring_mul(const struct ring *r, uint64_t *out, const uint64_t *x, const uint64_t *y,
-              struct ring_basis b) {
+              struct ring_basis b)
+{
     size_t limbs = ring_limbs(b);
     SYS_PARALLEL_FOR
     for (size_t i = 0; i < limbs; i++) {
@@ -55,7 +61,8 @@ void ring_mul(const struct ring *r, uint64_t *out, const uint64_t *x, const uint
 }
 
 void ring_mul_add(const struct ring *r, uint64_t *out, const uint64_t *acc, const uint64_t *x,
-                  const uint64_t *y, struct ring_basis b) {
+                  const uint64_t *y, struct ring_basis b)
+{
     size_t limbs = ring_limbs(b);
     SYS_PARALLEL_FOR
     for (size_t i = 0; i < limbs; i++) {
@@ -65,7 +72,8 @@ void ring_mul_add(const struct ring *r, uint64_t *out, const uint64_t *acc, cons
 }
 
 void ring_mul_sub(const struct ring *r, uint64_t *out, const uint64_t *x, const uint64_t *y,
-                  unsigned log_m, struct ring_basis b) {
+                  unsigned log_m, struct ring_basis b)
+{
     size_t limbs = ring_limbs(b);
     unsigned log_run = r->log_n - log_m;
     size_t run = (size_t)1 << log_run;
@@ -81,7 +89,8 @@ void ring_mul_sub(const struct ring *r, uint64_t *out, const uint64_t *x, const 
 }
 
 void ring_mul_const(const struct ring *r, uint64_t *out, const uint64_t *x, const uint64_t *c,
-                    struct ring_basis b) {
+                    struct ring_basis b)
+{
     size_t limbs = ring_limbs(b);
     SYS_PARALLEL_FOR
     for (size_t i = 0; i < limbs; i++) {
@@ -92,7 +101,8 @@ void ring_mul_const(const struct ring *r, uint64_t *out, const uint64_t *x, cons
 }
 
 void ring_add_const(const struct ring *r, uint64_t *out, const uint64_t *x, const uint64_t *c,
-                    struct ring_basis b) {
+                    struct ring_basis b)
+{
     size_t limbs = ring_limbs(b);
     SYS_PARALLEL_FOR
     for (size_t i = 0; i < limbs; i++) {
@@ -105,7 +115,8 @@ void ring_add_const(const struct ring *r, uint64_t *out, const uint64_t *x, cons
  * At psi^(2 brv(i) + 1), X^(N/2) is I (-1)^brv(i) with I = psi^(N/2), and brv(i) is odd exactly in
  * the second half. I is w[1] of the table.
  */
-void ring_mul_i(const struct ring *r, uint64_t *out, const uint64_t *x, struct ring_basis b) {
+void ring_mul_i(const struct ring *r, uint64_t *out, const uint64_t *x, struct ring_basis b)
+{
     size_t limbs = ring_limbs(b);
     size_t half = r->n / 2;
     SYS_PARALLEL_FOR
@@ -119,7 +130,8 @@ void ring_mul_i(const struct ring *r, uint64_t *out, const uint64_t *x, struct r
     }
 }
 
-void ring_residues(const struct ring *r, uint64_t *c, int64_t x, struct ring_basis b) {
+void ring_residues(const struct ring *r, uint64_t *c, int64_t x, struct ring_basis b)
+{
     size_t limbs = ring_limbs(b);
     for (size_t i = 0; i < limbs; i++) {
         r->k.from_i64(&c[i], &x, 1, ring_mod(r, b, i));
@@ -127,7 +139,8 @@ void ring_residues(const struct ring *r, uint64_t *c, int64_t x, struct ring_bas
 }
 
 void ring_automorphism_eval(const struct ring *r, uint64_t *out, const uint64_t *x, uint64_t g,
-                            struct ring_basis b) {
+                            struct ring_basis b)
+{
     size_t limbs = ring_limbs(b);
     SYS_PARALLEL_FOR
     for (size_t i = 0; i < limbs; i++) {
@@ -138,7 +151,8 @@ void ring_automorphism_eval(const struct ring *r, uint64_t *out, const uint64_t 
 
 /* X^c -> X^(cg); X^N = -1, so the sign is bit log_n of c g mod 2N. Not a hot path. */
 void ring_automorphism_coef(const struct ring *r, uint64_t *out, const uint64_t *x, uint64_t g,
-                            struct ring_basis b) {
+                            struct ring_basis b)
+{
     size_t limbs = ring_limbs(b);
     SYS_PARALLEL_FOR
     for (size_t i = 0; i < limbs; i++) {
@@ -153,7 +167,8 @@ void ring_automorphism_coef(const struct ring *r, uint64_t *out, const uint64_t 
 }
 
 void ring_mac(const struct ring *r, uint64_t *out, const uint64_t *init, const uint64_t *const *x,
-              const uint64_t *const *y, size_t terms, struct ring_basis b, struct ring_basis by) {
+              const uint64_t *const *y, size_t terms, struct ring_basis b, struct ring_basis by)
+{
     size_t limbs = ring_limbs(b);
     SYS_PARALLEL_FOR
     for (size_t i = 0; i < limbs; i++) {
@@ -166,7 +181,8 @@ void ring_mac(const struct ring *r, uint64_t *out, const uint64_t *init, const u
 
 void ring_mac_sub(const struct ring *r, uint64_t *out, const uint64_t *init,
                   const uint64_t *const *x, const uint64_t *const *y, size_t terms, unsigned log_m,
-                  struct ring_basis b) {
+                  struct ring_basis b)
+{
     size_t limbs = ring_limbs(b);
     SYS_PARALLEL_FOR
     for (size_t i = 0; i < limbs; i++) {
@@ -177,7 +193,8 @@ void ring_mac_sub(const struct ring *r, uint64_t *out, const uint64_t *init,
 }
 
 void ring_from_i64(const struct ring *r, uint64_t *out, const int64_t *x, unsigned log_m,
-                   struct ring_basis b) {
+                   struct ring_basis b)
+{
     size_t limbs = ring_limbs(b);
     SYS_PARALLEL_FOR
     for (size_t i = 0; i < limbs; i++) {
@@ -186,7 +203,8 @@ void ring_from_i64(const struct ring *r, uint64_t *out, const int64_t *x, unsign
 }
 
 void ring_from_double(const struct ring *r, uint64_t *out, const double *x, unsigned log_m,
-                      struct ring_basis b) {
+                      struct ring_basis b)
+{
     size_t limbs = ring_limbs(b);
     SYS_PARALLEL_FOR
     for (size_t i = 0; i < limbs; i++) {

@@ -2,11 +2,13 @@
 #include "ring.h"
 
 /* a b mod n for any 64-bit n: only for the primality test, where n has no precomputed constants. */
-static uint64_t mul_any(uint64_t a, uint64_t b, uint64_t n) {
+static uint64_t mul_any(uint64_t a, uint64_t b, uint64_t n)
+{
     return (uint64_t)((sys_u128)a * b % n);
 }
 
-static uint64_t pow_any(uint64_t a, uint64_t e, uint64_t n) {
+static uint64_t pow_any(uint64_t a, uint64_t e, uint64_t n)
+{
     uint64_t r = 1 % n;
     for (a %= n; e != 0; e >>= 1) {
         if (e & 1) {
@@ -17,7 +19,8 @@ static uint64_t pow_any(uint64_t a, uint64_t e, uint64_t n) {
     return r;
 }
 
-bool prime_is_prime(uint64_t n) {
+bool prime_is_prime(uint64_t n)
+{
     /* The first twelve primes as bases decide every n < 3.3 * 10^24 (Sorenson and Webster 2015). */
     static const uint64_t base[12] = {2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37};
     if (n < 2) {
@@ -48,7 +51,8 @@ bool prime_is_prime(uint64_t n) {
     return true;
 }
 
-uint64_t prime_below(uint64_t bound, unsigned log_n) {
+uint64_t prime_below(uint64_t bound, unsigned log_n)
+{
     uint64_t step = UINT64_C(2) << log_n;
     if (bound > UINT64_C(1) << MOD_MAX_BITS) {
         bound = UINT64_C(1) << MOD_MAX_BITS;
@@ -65,7 +69,8 @@ uint64_t prime_below(uint64_t bound, unsigned log_n) {
     return 0;
 }
 
-uint64_t prime_above(uint64_t bound, unsigned log_n) {
+uint64_t prime_above(uint64_t bound, unsigned log_n)
+{
     uint64_t step = UINT64_C(2) << log_n;
     uint64_t end = UINT64_C(1) << MOD_MAX_BITS;
     if (bound >= end) {
@@ -84,7 +89,8 @@ uint64_t prime_above(uint64_t bound, unsigned log_n) {
     return 0;
 }
 
-uint64_t prime_root(const struct modulus *m, unsigned log_n) {
+uint64_t prime_root(const struct modulus *m, unsigned log_n)
+{
     uint64_t order = UINT64_C(2) << log_n;
     if ((m->q - 1) % order != 0) {
         return 0;

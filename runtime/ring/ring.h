@@ -26,20 +26,21 @@
  * *_scratch_words function of the same name says, aligned like polynomials (64 bytes).
  * Outputs must not overlap inputs unless a function says that they may.
  * Operations run in parallel over limbs; results do not depend on the number of threads.
- * Arguments are trusted (the layer above checks levels once); seeds and secrets are the caller's to wipe.
+ * Arguments are trusted (the layer above checks levels once); seeds and secrets are the caller's to
+ * wipe.
  */
 
-#include "../kernel/kernel.h"
+#include "kernel/kernel.h"
 
 #define RING_MAX_PRIMES 128u /* of q and p together */
-#define RING_SIGMA 3.2      /* standard deviation of ring_gaussian */
-#define RING_GAUSS_MAX 29   /* |x| of ring_gaussian never exceeds this: 9 sigma */
+#define RING_SIGMA      3.2  /* standard deviation of ring_gaussian */
+#define RING_GAUSS_MAX  29   /* |x| of ring_gaussian never exceeds this: 9 sigma */
 
 enum ring_status {
     RING_OK = 0,
-    RING_BAD_DEGREE,  /* log_n outside 4 .. 17 */
-    RING_BAD_COUNT,   /* no q, or more than RING_MAX_PRIMES primes */
-    RING_BAD_PRIME,   /* not a prime below 2^50 that is 1 mod 2N, or listed twice */
+    RING_BAD_DEGREE, /* log_n outside 4 .. 17 */
+    RING_BAD_COUNT,  /* no q, or more than RING_MAX_PRIMES primes */
+    RING_BAD_PRIME,  /* not a prime below 2^50 that is 1 mod 2N, or listed twice */
     RING_NO_MEMORY
 };
 
@@ -51,9 +52,9 @@ struct ring_basis {
 
 struct ring {
     unsigned log_n;
-    size_t n;        /* N = 2^log_n */
-    unsigned n_q;    /* primes q_0 .. q_{n_q-1} */
-    unsigned n_p;    /* primes p_0 .. p_{n_p-1} */
+    size_t n;     /* N = 2^log_n */
+    unsigned n_q; /* primes q_0 .. q_{n_q-1} */
+    unsigned n_p; /* primes p_0 .. p_{n_p-1} */
     struct kernels k;
     struct ntt_table *ntt; /* n_q + n_p tables, q first; ntt[i].mod is the modulus */
     uint64_t *residue;     /* residue[i * (n_q+n_p) + j] = (prime i) mod (prime j) */
@@ -61,7 +62,7 @@ struct ring {
     void *memory;          /* the one block that holds all tables */
 };
 
-/* ---- ntt.c: creation ------------------------------------------------------------------------ */
+/* ---- ntt.c: creation */
 
 /*
  * Builds all tables; *out is NULL unless the result is RING_OK. q has n_q >= 1 primes, p has n_p
@@ -72,20 +73,24 @@ enum ring_status ring_create(struct ring **out, unsigned log_n, const uint64_t *
 void ring_free(struct ring *r); /* NULL is allowed */
 const char *ring_status_text(enum ring_status s);
 
-static inline size_t ring_limbs(struct ring_basis b) {
+static inline size_t ring_limbs(struct ring_basis b)
+{
     return (size_t)b.level + 1u + b.special;
 }
 
-static inline size_t ring_words(const struct ring *r, struct ring_basis b) {
+static inline size_t ring_words(const struct ring *r, struct ring_basis b)
+{
     return ring_limbs(b) * r->n;
 }
 
 /* Index into r->ntt of limb i of a polynomial over b. */
-static inline size_t ring_prime(const struct ring *r, struct ring_basis b, size_t i) {
+static inline size_t ring_prime(const struct ring *r, struct ring_basis b, size_t i)
+{
     return i <= b.level ? i : r->n_q + (i - b.level - 1u);
 }
 
-static inline const struct modulus *ring_mod(const struct ring *r, struct ring_basis b, size_t i) {
+static inline const struct modulus *ring_mod(const struct ring *r, struct ring_basis b, size_t i)
+{
     return &r->ntt[ring_prime(r, b, i)].mod;
 }
 
@@ -95,7 +100,7 @@ size_t ring_slot_index(const struct ring *r, size_t j);
 /* 5^rot mod 2N, in [1, 2N); rot may be negative. */
 uint64_t ring_galois(const struct ring *r, long rot);
 
-/* ---- prime.c -------------------------------------------------------------------------------- */
+/* ---- prime.c */
 
 bool prime_is_prime(uint64_t n); /* deterministic Miller-Rabin for all n < 2^64 */
 
@@ -111,7 +116,7 @@ uint64_t prime_above(uint64_t bound, unsigned log_n);
  */
 uint64_t prime_root(const struct modulus *m, unsigned log_n);
 
-/* ---- ntt.c: transforms ----------------------------------------------------------------------- */
+/* ---- ntt.c: transforms */
 
 /* out may be in. */
 void ring_ntt(const struct ring *r, uint64_t *out, const uint64_t *in, struct ring_basis b);
@@ -130,7 +135,7 @@ void ring_intt_sub(const struct ring *r, uint64_t *out, const uint64_t *in, unsi
 void ring_expand_sub(const struct ring *r, uint64_t *out, const uint64_t *in, unsigned log_m,
                      struct ring_basis b);
 
-/* ---- poly.c: whole polynomials; out may be any of the inputs, except in automorphisms --------- */
+/* ---- poly.c: whole polynomials; out may be any of the inputs, except in automorphisms */
 
 void ring_copy(const struct ring *r, uint64_t *out, const uint64_t *a, struct ring_basis b);
 void ring_zero(const struct ring *r, uint64_t *out, struct ring_basis b);
@@ -166,8 +171,8 @@ void ring_automorphism_coef(const struct ring *r, uint64_t *out, const uint64_t 
                             struct ring_basis b);
 
 /*
- * out = init + sum_t x[t] y[t] in evaluation form, all over b, out written once. init may be NULL or
- * out. y[t] may be over a wider basis by (by.level >= b.level, by.special >= b.special), as a
+ * out = init + sum_t x[t] y[t] in evaluation form, all over b, out written once. init may be NULL
+ * or out. y[t] may be over a wider basis by (by.level >= b.level, by.special >= b.special), as a
  * key made for a higher level is: limbs are matched by prime.
  */
 void ring_mac(const struct ring *r, uint64_t *out, const uint64_t *init, const uint64_t *const *x,
@@ -183,7 +188,7 @@ void ring_from_i64(const struct ring *r, uint64_t *out, const int64_t *x, unsign
 void ring_from_double(const struct ring *r, uint64_t *out, const double *x, unsigned log_m,
                       struct ring_basis b);
 
-/* ---- rns.c: changes of basis; evaluation form in, evaluation form out -------------------------- */
+/* ---- rns.c: changes of basis; evaluation form in, evaluation form out */
 
 /*
  * Mod-up of the digit q_first .. q_{first+count-1}: with D their product, takes the integer
@@ -198,11 +203,13 @@ void ring_mod_up(const struct ring *r, uint64_t *out, const uint64_t *x, struct 
 size_t ring_mod_up_scratch_words(const struct ring *r, unsigned count);
 
 /* Digits of at most alpha primes at a level: digit j is first = j alpha, count as returned. */
-static inline unsigned ring_digits(unsigned level, unsigned alpha) {
+static inline unsigned ring_digits(unsigned level, unsigned alpha)
+{
     return level / alpha + 1u;
 }
 
-static inline unsigned ring_digit_count(unsigned level, unsigned alpha, unsigned j) {
+static inline unsigned ring_digit_count(unsigned level, unsigned alpha, unsigned j)
+{
     unsigned left = level + 1u - j * alpha;
     return left < alpha ? left : alpha;
 }
@@ -226,12 +233,12 @@ void ring_mul_p(const struct ring *r, uint64_t *out, const uint64_t *x, struct r
 /* c[i] = p_0 ... p_{special-1} mod q_i, i <= b.level (what ring_mul_p multiplies by). */
 void ring_p_residues(const struct ring *r, uint64_t *c, struct ring_basis b);
 
-/* ---- sample.c ------------------------------------------------------------------------------- */
+/* ---- sample.c */
 
 /*
  * Uniform residues, limb by limb. Limb of prime number m (r->ntt order) is drawn from blocks
- * m * 2^40 .. of the stream, so a polynomial at a lower level, or with fewer special primes, has the
- * same words in the limbs they share. One (seed, stream) pair per polynomial.
+ * m * 2^40 .. of the stream, so a polynomial at a lower level, or with fewer special primes, has
+ * the same words in the limbs they share. One (seed, stream) pair per polynomial.
  */
 void ring_uniform(const struct ring *r, uint64_t *out, struct ring_basis b,
                   const uint8_t seed[SYS_SEED_BYTES], uint64_t stream);

@@ -12,10 +12,11 @@
  *
  *     t = sum_j y_j (D/r_j) - v D
  *
- * is the representative of x in [-D/2, D/2]. Modulo another prime it is an inner product of the words
- * y_0 .. y_{R-1}, v with the constants D/r_j and -D: kernel bconv on R + 1 limbs, v being computed
- * once by kernel bconv_quot. v is exact except for x within 2R 2^-49 D of the ends of the interval,
- * where t may be the representative on the other side, which is as good: rounding D/2 up or down.
+ * is the representative of x in [-D/2, D/2]. Modulo another prime it is an inner product of the
+ * words y_0 .. y_{R-1}, v with the constants D/r_j and -D: kernel bconv on R + 1 limbs, v being
+ * computed once by kernel bconv_quot. v is exact except for x within 2R 2^-49 D of the ends of the
+ * interval, where t may be the representative on the other side, which is as good: rounding D/2 up
+ * or down.
  *
  * The factor (D/r_j)^-1 goes into the inverse transform's own final constant, so y_j costs nothing
  * beyond that transform. A source of one prime has y_0 = x and needs only kernel recentre.
@@ -35,7 +36,8 @@
  * contiguous at x. Leaves y_0 .. y_{count-1}, v in scratch, N words each; for count == 1 only y_0.
  */
 static void source_start(const struct ring *r, const unsigned *prime, unsigned count,
-                         const uint64_t *x, uint64_t *scratch) {
+                         const uint64_t *x, uint64_t *scratch)
+{
     size_t all = (size_t)r->n_q + r->n_p;
     size_t n = r->n;
     SYS_PARALLEL_FOR
@@ -68,7 +70,8 @@ static void source_start(const struct ring *r, const unsigned *prime, unsigned c
 
 /* D mod the prime with index `to`. */
 static uint64_t source_product(const struct ring *r, const unsigned *prime, unsigned count,
-                               size_t to) {
+                               size_t to)
+{
     size_t all = (size_t)r->n_q + r->n_p;
     uint64_t d = 1;
     for (unsigned j = 0; j < count; j++) {
@@ -79,14 +82,15 @@ static uint64_t source_product(const struct ring *r, const unsigned *prime, unsi
 
 /*
  * Target limbs are converted in groups: a tile of the source (R + 1 pieces of 8 KiB) is read once
- * into the nearest cache and used for every limb of the group. Larger groups than this push their own
- * limbs out of the second-level cache before the transform comes.
+ * into the nearest cache and used for every limb of the group. Larger groups than this push their
+ * own limbs out of the second-level cache before the transform comes.
  */
 #define GROUP 4u
-#define TILE 1024u
+#define TILE  1024u
 
 /* Limbs [0, limbs) in groups of this size give every thread something to do. */
-static size_t group_size(size_t limbs) {
+static size_t group_size(size_t limbs)
+{
     size_t share = limbs / (size_t)sys_threads();
     return share < 1 ? 1 : share < GROUP ? share : GROUP;
 }
@@ -96,7 +100,8 @@ static size_t group_size(size_t limbs) {
  * group <= GROUP.
  */
 static void source_to(const struct ring *r, const unsigned *prime, unsigned count, const size_t *to,
-                      uint64_t *const *out, size_t group, const uint64_t *scratch) {
+                      uint64_t *const *out, size_t group, const uint64_t *scratch)
+{
     size_t all = (size_t)r->n_q + r->n_p;
     if (count == 1) {
         for (size_t g = 0; g < group; g++) {
@@ -128,7 +133,8 @@ static void source_to(const struct ring *r, const unsigned *prime, unsigned coun
 }
 
 void ring_mod_up(const struct ring *r, uint64_t *out, const uint64_t *x, struct ring_basis b,
-                 unsigned first, unsigned count, uint64_t *scratch) {
+                 unsigned first, unsigned count, uint64_t *scratch)
+{
     unsigned prime[RING_MAX_PRIMES];
     for (unsigned j = 0; j < count; j++) {
         prime[j] = first + j;
@@ -153,13 +159,15 @@ void ring_mod_up(const struct ring *r, uint64_t *out, const uint64_t *x, struct 
     }
 }
 
-size_t ring_mod_up_scratch_words(const struct ring *r, unsigned count) {
+size_t ring_mod_up_scratch_words(const struct ring *r, unsigned count)
+{
     return ((size_t)count + 1) * r->n;
 }
 
 /* t = x mod D centred, so x - t is divisible by D and (x - t) / D is x / D rounded. */
 void ring_mod_down(const struct ring *r, uint64_t *out, const uint64_t *x, struct ring_basis b,
-                   unsigned drop, uint64_t *scratch) {
+                   unsigned drop, uint64_t *scratch)
+{
     unsigned prime[RING_MAX_PRIMES];
     unsigned count = drop + b.special;
     size_t left = (size_t)b.level + 1 - drop;
@@ -187,20 +195,24 @@ void ring_mod_down(const struct ring *r, uint64_t *out, const uint64_t *x, struc
     }
 }
 
-size_t ring_mod_down_scratch_words(const struct ring *r, struct ring_basis b, unsigned drop) {
+size_t ring_mod_down_scratch_words(const struct ring *r, struct ring_basis b, unsigned drop)
+{
     return ((size_t)drop + b.special + 1) * r->n;
 }
 
 void ring_rescale(const struct ring *r, uint64_t *out, const uint64_t *x, unsigned level,
-                  unsigned drop, uint64_t *scratch) {
+                  unsigned drop, uint64_t *scratch)
+{
     ring_mod_down(r, out, x, (struct ring_basis){level, 0}, drop, scratch);
 }
 
-size_t ring_rescale_scratch_words(const struct ring *r, unsigned level, unsigned drop) {
+size_t ring_rescale_scratch_words(const struct ring *r, unsigned level, unsigned drop)
+{
     return ring_mod_down_scratch_words(r, (struct ring_basis){level, 0}, drop);
 }
 
-void ring_p_residues(const struct ring *r, uint64_t *c, struct ring_basis b) {
+void ring_p_residues(const struct ring *r, uint64_t *c, struct ring_basis b)
+{
     unsigned prime[RING_MAX_PRIMES];
     for (unsigned j = 0; j < b.special; j++) {
         prime[j] = r->n_q + j;
@@ -210,7 +222,8 @@ void ring_p_residues(const struct ring *r, uint64_t *c, struct ring_basis b) {
     }
 }
 
-void ring_mul_p(const struct ring *r, uint64_t *out, const uint64_t *x, struct ring_basis b) {
+void ring_mul_p(const struct ring *r, uint64_t *out, const uint64_t *x, struct ring_basis b)
+{
     uint64_t c[RING_MAX_PRIMES];
     ring_p_residues(r, c, b);
     ring_mul_const(r, out, x, c, (struct ring_basis){b.level, 0});

@@ -6,27 +6,29 @@
  */
 #include "ring.h"
 
-#define CHUNK 512u             /* words drawn at a time */
+#define CHUNK        512u         /* words drawn at a time */
 #define CHUNK_BLOCKS (CHUNK / 8u) /* ChaCha20 blocks of 64 bytes in them */
-#define LIMB_BLOCKS 40u        /* log2 of the distance between two limbs' parts of a stream */
+#define LIMB_BLOCKS  40u          /* log2 of the distance between two limbs' parts of a stream */
 
 /* `CHUNK` words of the stream from `block` on; words are little endian on every machine. */
-static void draw(uint64_t *words, const uint8_t *seed, uint64_t stream, uint64_t block) {
+static void draw(uint64_t *words, const uint8_t *seed, uint64_t stream, uint64_t block)
+{
     uint8_t bytes[CHUNK * 8];
     sys_expand(bytes, sizeof bytes, seed, stream, block);
     for (size_t i = 0; i < CHUNK; i++) {
         const uint8_t *p = bytes + 8 * i;
-        uint64_t low = (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 |
-                       (uint64_t)p[3] << 24;
-        uint64_t high = (uint64_t)p[4] | (uint64_t)p[5] << 8 | (uint64_t)p[6] << 16 |
-                        (uint64_t)p[7] << 24;
+        uint64_t low =
+            (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24;
+        uint64_t high =
+            (uint64_t)p[4] | (uint64_t)p[5] << 8 | (uint64_t)p[6] << 16 | (uint64_t)p[7] << 24;
         words[i] = low | high << 32;
     }
     sys_wipe(bytes, sizeof bytes);
 }
 
 void ring_uniform(const struct ring *r, uint64_t *out, struct ring_basis b,
-                  const uint8_t seed[SYS_SEED_BYTES], uint64_t stream) {
+                  const uint8_t seed[SYS_SEED_BYTES], uint64_t stream)
+{
     size_t limbs = ring_limbs(b);
     SYS_PARALLEL_FOR
     for (size_t i = 0; i < limbs; i++) {
@@ -49,12 +51,14 @@ void ring_uniform(const struct ring *r, uint64_t *out, struct ring_basis b,
 }
 
 /* floor(k w / 2^64): uniform in [0, k) for a uniform word w but for a bias below k 2^-64. */
-static uint64_t scale(uint64_t w, uint64_t k) {
+static uint64_t scale(uint64_t w, uint64_t k)
+{
     return (uint64_t)(((sys_u128)w * k) >> 64);
 }
 
 void ring_ternary(const struct ring *r, int64_t *out, const uint8_t seed[SYS_SEED_BYTES],
-                  uint64_t stream) {
+                  uint64_t stream)
+{
     uint64_t words[CHUNK];
     for (size_t i = 0; i < r->n; i++) {
         if (i % CHUNK == 0) {
@@ -66,12 +70,13 @@ void ring_ternary(const struct ring *r, int64_t *out, const uint8_t seed[SYS_SEE
 }
 
 /*
- * Selection sampling (Knuth 3.4.2 S): coefficient i is taken with probability (still needed) / (still
- * to come), which gives every set of `weight` positions the same probability. Bit 0 of the word is
- * the sign; `scale` looks at the high bits.
+ * Selection sampling (Knuth 3.4.2 S): coefficient i is taken with probability (still needed) /
+ * (still to come), which gives every set of `weight` positions the same probability. Bit 0 of the
+ * word is the sign; `scale` looks at the high bits.
  */
 void ring_ternary_sparse(const struct ring *r, int64_t *out, size_t weight,
-                         const uint8_t seed[SYS_SEED_BYTES], uint64_t stream) {
+                         const uint8_t seed[SYS_SEED_BYTES], uint64_t stream)
+{
     uint64_t words[CHUNK];
     uint64_t need = weight;
     for (size_t i = 0; i < r->n; i++) {
@@ -89,7 +94,7 @@ void ring_ternary_sparse(const struct ring *r, int64_t *out, size_t weight,
 /*
  * below[k] = floor(2^64 Pr(|x| <= k)) for the discrete Gaussian of standard deviation 3.2:
  * Pr(0) = 1/S, Pr(|x| = k) = 2 exp(-k^2 / 20.48) / S, S = 1 + 2 sum_k exp(-k^2 / 20.48).
- * Pr(|x| <= 29) rounds to 1. tests/property/ring.c computes the table again.
+ * Pr(|x| <= 29) rounds to 1. tests/property/sample.c computes the table again.
  */
 static const uint64_t below[RING_GAUSS_MAX] = {
     0x1fea5680c943e4b0u, 0x5cb44ba804dffedbu, 0x9135c4d05c7b7376u, 0xba57841bcdf2a20bu,
@@ -102,12 +107,14 @@ static const uint64_t below[RING_GAUSS_MAX] = {
     0xfffffffffffffff8u,
 };
 
-uint64_t ring_gaussian_table(unsigned k) {
+uint64_t ring_gaussian_table(unsigned k)
+{
     return below[k];
 }
 
 void ring_gaussian(const struct ring *r, int64_t *out, const uint8_t seed[SYS_SEED_BYTES],
-                   uint64_t stream) {
+                   uint64_t stream)
+{
     /* Two words a coefficient: the magnitude and the sign. */
     uint64_t words[CHUNK];
     for (size_t i = 0; i < r->n; i++) {

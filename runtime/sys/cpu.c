@@ -6,7 +6,8 @@
 
 static int cpu_limit = -1; /* set by sys_cpu_limit; -1: ask the environment */
 
-enum rt_cpu sys_cpu_detect(void) {
+enum rt_cpu sys_cpu_detect(void)
+{
 #if defined(__x86_64__)
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) {
@@ -22,7 +23,8 @@ enum rt_cpu sys_cpu_detect(void) {
 #endif
 }
 
-enum rt_cpu sys_cpu_level(void) {
+enum rt_cpu sys_cpu_level(void)
+{
     enum rt_cpu best = sys_cpu_detect();
     int limit = cpu_limit;
     if (limit < 0) {
@@ -36,11 +38,13 @@ enum rt_cpu sys_cpu_level(void) {
     return limit >= 0 && limit < (int)best ? (enum rt_cpu)limit : best;
 }
 
-void sys_cpu_limit(enum rt_cpu level) {
+void sys_cpu_limit(enum rt_cpu level)
+{
     cpu_limit = (int)level;
 }
 
-const char *sys_cpu_name(enum rt_cpu level) {
+const char *sys_cpu_name(enum rt_cpu level)
+{
     switch (level) {
     case RT_CPU_AVX512IFMA:
         return "avx512";

@@ -10,7 +10,8 @@
 
 #define HUGE_PAGE ((size_t)2 << 20)
 
-void *sys_alloc(size_t bytes) {
+void *sys_alloc(size_t bytes)
+{
     if (bytes == 0) {
         return NULL;
     }
@@ -34,18 +35,21 @@ void *sys_alloc(size_t bytes) {
     return p;
 }
 
-void *sys_alloc_array(size_t count, size_t size) {
+void *sys_alloc_array(size_t count, size_t size)
+{
     if (size != 0 && count > SIZE_MAX / size) {
         return NULL;
     }
     return sys_alloc(count * size);
 }
 
-void sys_free(void *p) {
+void sys_free(void *p)
+{
     free(p);
 }
 
-void sys_wipe(void *p, size_t bytes) {
+void sys_wipe(void *p, size_t bytes)
+{
     if (bytes != 0) {
         sodium_memzero(p, bytes);
     }

@@ -4,16 +4,19 @@
 #include <sodium.h>
 #include <string.h>
 
-bool sys_random_init(void) {
+bool sys_random_init(void)
+{
     return sodium_init() >= 0;
 }
 
-void sys_random(void *out, size_t bytes) {
+void sys_random(void *out, size_t bytes)
+{
     randombytes_buf(out, bytes);
 }
 
 void sys_expand(void *out, size_t bytes, const uint8_t seed[SYS_SEED_BYTES], uint64_t stream,
-                uint64_t block) {
+                uint64_t block)
+{
     uint8_t nonce[crypto_stream_chacha20_NONCEBYTES];
     _Static_assert(crypto_stream_chacha20_KEYBYTES == SYS_SEED_BYTES, "seed is the key");
     _Static_assert(sizeof nonce == 8, "nonce is the stream number");

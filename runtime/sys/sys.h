@@ -15,7 +15,7 @@
 __extension__ typedef unsigned __int128 sys_u128;
 __extension__ typedef __int128 sys_i128;
 
-/* ---- mem.c ---------------------------------------------------------------------------------- */
+/* ---- mem.c */
 
 #define SYS_ALIGN 64u
 
@@ -30,10 +30,11 @@ void sys_free(void *p);
 /* sys_alloc of count * size bytes; NULL when the product overflows. */
 void *sys_alloc_array(size_t count, size_t size);
 
-/* Overwrites with zeros in a way that the compiler may not remove. p may be NULL when bytes == 0. */
+/* Overwrites with zeros in a way that the compiler may not remove. p may be NULL when bytes == 0.
+ */
 void sys_wipe(void *p, size_t bytes);
 
-/* ---- cpu.c ---------------------------------------------------------------------------------- */
+/* ---- cpu.c */
 
 enum rt_cpu {
     RT_CPU_PORTABLE = 0,  /* plain C */
@@ -57,11 +58,14 @@ void sys_cpu_limit(enum rt_cpu level);
 /* "portable", "avx2", "avx512". */
 const char *sys_cpu_name(enum rt_cpu level);
 
-/* ---- rng.c ---------------------------------------------------------------------------------- */
+/* ---- rng.c */
 
 #define SYS_SEED_BYTES 32u
 
-/* False when the system's random source cannot be had. Call once before the other two. */
+/*
+ * False when the system's random source cannot be had. Call once before the other two; sys_expand
+ * works without it, but several times slower (libsodium picks its vector code here).
+ */
 bool sys_random_init(void);
 
 /* `bytes` of randomness fit for keys. */
@@ -69,13 +73,13 @@ void sys_random(void *out, size_t bytes);
 
 /*
  * Deterministic expansion (ChaCha20, key = seed, nonce = stream, little endian): writes the `bytes`
- * bytes that start at 64-byte block number `block` of the stream. Equal arguments give equal bytes on
- * every machine, and parts can be had in any order.
+ * bytes that start at 64-byte block number `block` of the stream. Equal arguments give equal bytes
+ * on every machine, and parts can be had in any order.
  */
 void sys_expand(void *out, size_t bytes, const uint8_t seed[SYS_SEED_BYTES], uint64_t stream,
                 uint64_t block);
 
-/* ---- thread.c ------------------------------------------------------------------------------- */
+/* ---- thread.c */
 
 /*
  * SYS_PARALLEL_FOR stands in front of a `for` whose iterations are independent and write disjoint

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Times of the hot kernels: a table of op, n, bits of q, CPU level, median nanoseconds. Arguments: none.
+ * Times of the hot kernels: a table of op, n, bits of q, CPU level, median nanoseconds. Arguments:
+ * none.
  */
 #include "../kernels/random.h"
 #include "ring/ring.h"
@@ -21,57 +22,72 @@ struct bench {
     uint64_t w[16];
 };
 
-static void run_ntt(struct bench *b) {
+static void run_ntt(struct bench *b)
+{
     b->k->ntt(b->out, b->out, b->t, b->t->log_n);
 }
-static void run_intt(struct bench *b) {
+static void run_intt(struct bench *b)
+{
     b->k->intt(b->out, b->out, b->t, b->t->log_n, 1);
 }
-static void run_add(struct bench *b) {
+static void run_add(struct bench *b)
+{
     b->k->add(b->out, b->in[0], b->in[1], b->n, b->t->mod.q);
 }
-static void run_mul(struct bench *b) {
+static void run_mul(struct bench *b)
+{
     b->k->mul(b->out, b->in[0], b->in[1], b->n, &b->t->mod);
 }
-static void run_mul_const(struct bench *b) {
+static void run_mul_const(struct bench *b)
+{
     uint64_t c = b->t->w[1];
     b->k->mul_const(b->out, b->in[0], c, b->t->ws[1], b->n, b->t->mod.q);
 }
-static void run_sub_mul_const(struct bench *b) {
+static void run_sub_mul_const(struct bench *b)
+{
     b->k->sub_mul_const(b->out, b->in[0], b->in[1], b->t->w[1], b->t->ws[1], b->n, b->t->mod.q);
 }
-static void run_mac(struct bench *b) {
+static void run_mac(struct bench *b)
+{
     b->k->mac(b->out, NULL, b->in, b->in + 8, 8, 0, 0, b->n, &b->t->mod);
 }
-static void run_mac_run(struct bench *b) {
+static void run_mac_run(struct bench *b)
+{
     b->k->mac_run(b->out, NULL, b->in, b->in + 8, 8, 0, 0, 6, b->n, &b->t->mod);
 }
-static void run_bconv(struct bench *b) {
+static void run_bconv(struct bench *b)
+{
     b->k->bconv(b->out, b->in[0], b->n, b->w, 4, b->n, &b->t->mod);
 }
-static void run_recentre(struct bench *b) {
+static void run_recentre(struct bench *b)
+{
     b->k->recentre(b->out, b->in[0], b->t->mod.q, b->n, &b->t->mod);
 }
-static void run_gather(struct bench *b) {
+static void run_gather(struct bench *b)
+{
     b->k->gather(b->out, b->in[0], 5, b->t->log_n, 0, b->n);
 }
-static void run_from_i64(struct bench *b) {
+static void run_from_i64(struct bench *b)
+{
     b->k->from_i64(b->out, (const int64_t *)b->in[0], b->n, &b->t->mod);
 }
 
-static double now_ns(void) {
+static double now_ns(void)
+{
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return 1e9 * (double)t.tv_sec + (double)t.tv_nsec;
 }
 
-static int by_value(const void *a, const void *b) {
+static int by_value(const void *a, const void *b)
+{
     double x = *(const double *)a;
     double y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-static double median(void (*f)(struct bench *), struct bench *b) {
+static double median(void (*f)(struct bench *), struct bench *b)
+{
     double time[RUNS];
     f(b);
     for (int i = 0; i < RUNS; i++) {
@@ -85,17 +101,24 @@ static double median(void (*f)(struct bench *), struct bench *b) {
     return time[RUNS / 2];
 }
 
-static void table(unsigned log_n, unsigned bits) {
+static void table(unsigned log_n, unsigned bits)
+{
     static const struct {
         const char *name;
         void (*f)(struct bench *);
     } op[] = {
-        {"ntt", run_ntt},           {"intt", run_intt},
-        {"add", run_add},           {"mul", run_mul},
-        {"mul_const", run_mul_const}, {"sub_mul_const", run_sub_mul_const},
-        {"mac x8", run_mac},        {"mac_run x8", run_mac_run},
-        {"bconv x4", run_bconv},    {"recentre", run_recentre},
-        {"gather", run_gather},     {"from_i64", run_from_i64},
+        {"ntt", run_ntt},
+        {"intt", run_intt},
+        {"add", run_add},
+        {"mul", run_mul},
+        {"mul_const", run_mul_const},
+        {"sub_mul_const", run_sub_mul_const},
+        {"mac x8", run_mac},
+        {"mac_run x8", run_mac_run},
+        {"bconv x4", run_bconv},
+        {"recentre", run_recentre},
+        {"gather", run_gather},
+        {"from_i64", run_from_i64},
     };
     uint64_t q = prime_below(UINT64_C(1) << bits, log_n);
     struct ring *r = NULL;
@@ -130,7 +153,8 @@ static void table(unsigned log_n, unsigned bits) {
     ring_free(r);
 }
 
-int main(void) {
+int main(void)
+{
     table(14, 50);
     table(15, 50);
     table(15, 45);

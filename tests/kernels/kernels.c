@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Every kernel at every CPU level of this machine against ref.c, and ref.c's pointwise kernels against
- * the definition with 128-bit remainders (its transforms are checked in tests/property/ring.c).
- * Inputs are zero, the largest allowed value, both alternating, and uniform; buffers stand at aligned
- * and odd addresses between guard words; outputs must be canonical. SEED=n gives other numbers.
+ * Every kernel at every CPU level of this machine against ref.c, and ref.c's pointwise kernels
+ * against the definition with 128-bit remainders (its transforms are checked in
+ * tests/property/ring.c). Inputs are zero, the largest allowed value, both alternating, and
+ * uniform; buffers stand at aligned and odd addresses between guard words; outputs must be
+ * canonical. SEED=n gives other numbers.
  */
 #include "kernel/kernel.h"
 #include "random.h"
@@ -20,7 +21,8 @@
 
 static struct kernels ref;
 
-static void load_ref(void) {
+static void load_ref(void)
+{
     k_init(&ref, RT_CPU_PORTABLE);
 }
 
@@ -31,7 +33,8 @@ struct buffer {
     size_t n;
 };
 
-static struct buffer buffer_new(size_t n, size_t odd) {
+static struct buffer buffer_new(size_t n, size_t odd)
+{
     struct buffer b = {NULL, NULL, n};
     b.base = sys_alloc_array(n + 2 * GUARD + odd, sizeof *b.base);
     cr_assert_not_null(b.base);
@@ -42,13 +45,15 @@ static struct buffer buffer_new(size_t n, size_t odd) {
     return b;
 }
 
-static void buffer_free(struct buffer b) {
+static void buffer_free(struct buffer b)
+{
     sys_free(b.base);
 }
 
 enum kind { ZERO, LARGEST, ALTERNATING, UNIFORM, KINDS };
 
-static void fill(struct buffer b, uint64_t bound, enum kind kind, struct random *g) {
+static void fill(struct buffer b, uint64_t bound, enum kind kind, struct random *g)
+{
     for (size_t i = 0; i < b.n; i++) {
         switch (kind) {
         case ZERO:
@@ -78,7 +83,8 @@ struct what {
     uint64_t seed;
 };
 
-static void expect(struct buffer got, struct buffer want, uint64_t bound, struct what w) {
+static void expect(struct buffer got, struct buffer want, uint64_t bound, struct what w)
+{
     for (size_t i = 0; i < got.n; i++) {
         cr_assert(got.p[i] == want.p[i] && got.p[i] < bound,
                   "%s %s q=%llu n=%zu detail=%u input %d SEED=%llu: word %zu is %llu, not %llu",
@@ -88,8 +94,8 @@ static void expect(struct buffer got, struct buffer want, uint64_t bound, struct
     }
     for (size_t i = 0; i < GUARD; i++) {
         cr_assert(got.p[-1 - (long)i] == MAGIC && got.p[got.n + i] == MAGIC,
-                  "%s %s n=%zu detail=%u wrote outside its output", w.kernel,
-                  sys_cpu_name(w.level), w.n, w.detail);
+                  "%s %s n=%zu detail=%u wrote outside its output", w.kernel, sys_cpu_name(w.level),
+                  w.n, w.detail);
     }
 }
 
@@ -108,16 +114,18 @@ static const uint64_t moduli[] = {
 #define MODULI (sizeof moduli / sizeof *moduli)
 
 /* Lengths around the vector widths and the unrollings. */
-static const size_t lengths[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 71, 100, 256, 1000, 4096};
+static const size_t lengths[] = {1,  2,  3,  7,  8,   9,   15,   16,  17,
+                                 31, 33, 64, 71, 100, 256, 1000, 4096};
 #define LENGTHS (sizeof lengths / sizeof *lengths)
 
-/* ---- pointwise ------------------------------------------------------------------------------------ */
+/* ---- pointwise */
 
 enum op { ADD, SUB, NEG, ADD_CONST, MUL, MUL_ADD, MUL_CONST, MUL_CONST_ADD, SUB_MUL_CONST };
 
 static void call(const struct kernels *k, enum op op, uint64_t *out, const uint64_t *a,
                  const uint64_t *b, const uint64_t *acc, uint64_t c, size_t n,
-                 const struct modulus *m) {
+                 const struct modulus *m)
+{
     uint64_t cs = mod_shoup(c, m->q);
     switch (op) {
     case ADD:
@@ -150,7 +158,8 @@ static void call(const struct kernels *k, enum op op, uint64_t *out, const uint6
     }
 }
 
-static uint64_t define(enum op op, uint64_t a, uint64_t b, uint64_t acc, uint64_t c, uint64_t q) {
+static uint64_t define(enum op op, uint64_t a, uint64_t b, uint64_t acc, uint64_t c, uint64_t q)
+{
     switch (op) {
     case ADD:
         return (a + b) % q;
@@ -174,7 +183,8 @@ static uint64_t define(enum op op, uint64_t a, uint64_t b, uint64_t acc, uint64_
     return 0;
 }
 
-static void check_pointwise(enum op op, const char *name) {
+static void check_pointwise(enum op op, const char *name)
+{
     load_ref();
     struct random g = random_start(1000 + (uint64_t)op);
     bool wide = op == MUL_CONST || op == MUL_CONST_ADD; /* a is any word below 2^52 */
@@ -227,41 +237,52 @@ static void check_pointwise(enum op op, const char *name) {
     }
 }
 
-Test(kernel, add) {
+Test(kernel, add)
+{
     check_pointwise(ADD, "add");
 }
-Test(kernel, sub) {
+Test(kernel, sub)
+{
     check_pointwise(SUB, "sub");
 }
-Test(kernel, neg) {
+Test(kernel, neg)
+{
     check_pointwise(NEG, "neg");
 }
-Test(kernel, add_const) {
+Test(kernel, add_const)
+{
     check_pointwise(ADD_CONST, "add_const");
 }
-Test(kernel, mul) {
+Test(kernel, mul)
+{
     check_pointwise(MUL, "mul");
 }
-Test(kernel, mul_add) {
+Test(kernel, mul_add)
+{
     check_pointwise(MUL_ADD, "mul_add");
 }
-Test(kernel, mul_const) {
+Test(kernel, mul_const)
+{
     check_pointwise(MUL_CONST, "mul_const");
 }
-Test(kernel, mul_const_add) {
+Test(kernel, mul_const_add)
+{
     check_pointwise(MUL_CONST_ADD, "mul_const_add");
 }
-Test(kernel, sub_mul_const) {
+Test(kernel, sub_mul_const)
+{
     check_pointwise(SUB_MUL_CONST, "sub_mul_const");
 }
 
-/* ---- inner products -------------------------------------------------------------------------------- */
+/* ---- inner products */
 
 /* out, init, a, b as in the contract; run == false tests mac, else mac_run. */
-static void check_mac(bool run) {
+static void check_mac(bool run)
+{
     load_ref();
     struct random g = random_start(run ? 2001 : 2000);
-    static const size_t terms_of[] = {1, 2, 3, 4, 5, 8, 15, 16, 17, 31, 33, 64, 200, 4095, 4096, 4097, 9000};
+    static const size_t terms_of[] = {1,  2,  3,  4,   5,    8,    15,   16,  17,
+                                      31, 33, 64, 200, 4095, 4096, 4097, 9000};
     for (size_t ti = 0; ti < sizeof terms_of / sizeof *terms_of; ti++) {
         size_t terms = terms_of[ti];
         for (int trial = 0; trial < (terms > 1000 ? 12 : 60); trial++) {
@@ -304,8 +325,8 @@ static void check_mac(bool run) {
             for (int level = 0; level <= (int)sys_cpu_detect(); level++) {
                 struct kernels k;
                 k_init(&k, (enum rt_cpu)level);
-                struct what w = {run ? "mac_run" : "mac", k.level, m.q, n, (unsigned)terms,
-                                 kind, g.seed};
+                struct what w = {run ? "mac_run" : "mac", k.level, m.q,   n,
+                                 (unsigned)terms,         kind,    g.seed};
                 for (int in_place = 0; in_place < 2; in_place++) {
                     struct buffer out = buffer_new(n, random_below(&g, 3));
                     const uint64_t *from = start;
@@ -334,16 +355,19 @@ static void check_mac(bool run) {
     }
 }
 
-Test(kernel, mac) {
+Test(kernel, mac)
+{
     check_mac(false);
 }
-Test(kernel, mac_run) {
+Test(kernel, mac_run)
+{
     check_mac(true);
 }
 
-/* ---- change of base ---------------------------------------------------------------------------------- */
+/* ---- change of base */
 
-Test(kernel, bconv) {
+Test(kernel, bconv)
+{
     struct random g = random_start(3000);
     static const size_t ks[] = {1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 33, 64, 65, 128, 129};
     for (size_t ki = 0; ki < sizeof ks / sizeof *ks; ki++) {
@@ -382,7 +406,8 @@ Test(kernel, bconv) {
     }
 }
 
-Test(kernel, bconv_quot) {
+Test(kernel, bconv_quot)
+{
     struct random g = random_start(3100);
     for (int trial = 0; trial < 600; trial++) {
         size_t k = 1 + random_below(&g, trial % 8 == 0 ? 128 : 8);
@@ -433,7 +458,8 @@ Test(kernel, bconv_quot) {
     }
 }
 
-Test(kernel, recentre) {
+Test(kernel, recentre)
+{
     struct random g = random_start(3200);
     for (size_t pi = 0; pi < MODULI; pi++) {
         for (size_t mi = 0; mi < MODULI; mi++) {
@@ -473,24 +499,23 @@ Test(kernel, recentre) {
     }
 }
 
-/* ---- automorphism -------------------------------------------------------------------------------------- */
+/* ---- automorphism */
 
-Test(kernel, gather) {
+Test(kernel, gather)
+{
     struct random g = random_start(4000);
     for (unsigned log_n = 4; log_n <= 17; log_n++) {
         size_t n = (size_t)1 << log_n;
         struct buffer in = buffer_new(n, log_n % 2);
         fill(in, UINT64_C(1) << 50, UNIFORM, &g);
         for (int trial = 0; trial < 12; trial++) {
-            uint64_t e = trial == 0   ? 2 * n - 1
-                         : trial == 1 ? 1
-                                      : 2 * random_below(&g, n) + 1;
+            uint64_t e = trial == 0 ? 2 * n - 1 : trial == 1 ? 1 : 2 * random_below(&g, n) + 1;
             size_t first = trial < 3 ? 0 : 8 * random_below(&g, n / 8);
             size_t count = trial < 3 ? n : 8 * (1 + random_below(&g, (n - first) / 8));
             struct buffer want = buffer_new(count, 0);
             for (size_t i = 0; i < count; i++) {
-                uint64_t from = (e * (2 * (uint64_t)mod_bitrev((uint32_t)(first + i), log_n) + 1)) %
-                                (2 * n);
+                uint64_t from =
+                    (e * (2 * (uint64_t)mod_bitrev((uint32_t)(first + i), log_n) + 1)) % (2 * n);
                 want.p[i] = in.p[mod_bitrev((uint32_t)((from - 1) / 2), log_n)];
             }
             for (int level = 0; level <= (int)sys_cpu_detect(); level++) {
@@ -508,9 +533,10 @@ Test(kernel, gather) {
     }
 }
 
-/* ---- integers and reals ----------------------------------------------------------------------------------- */
+/* ---- integers and reals */
 
-Test(kernel, from_i64_and_i32) {
+Test(kernel, from_i64_and_i32)
+{
     struct random g = random_start(5000);
     static const int64_t corner[] = {0, 1, -1, INT64_MAX, INT64_MIN, INT64_MIN + 1, INT32_MIN};
     for (size_t mi = 0; mi < MODULI; mi++) {
@@ -553,12 +579,25 @@ Test(kernel, from_i64_and_i32) {
     }
 }
 
-Test(kernel, from_double) {
+Test(kernel, from_double)
+{
     struct random g = random_start(5100);
     load_ref();
-    static const double corner[] = {0.5,     1.5,     -0.5,   -2.5,   0x1p50,  -0x1p50,
-                                    0x1p51 + 0.5, -0x1p52, 0x1p63, 0x1p64,  -0x1.fffffffffffffp99,
-                                    0x1.fffffffffffffp99,  -0x1p99, 1e-300, 0x1.fffffffffffffp49};
+    static const double corner[] = {0.5,
+                                    1.5,
+                                    -0.5,
+                                    -2.5,
+                                    0x1p50,
+                                    -0x1p50,
+                                    0x1p51 + 0.5,
+                                    -0x1p52,
+                                    0x1p63,
+                                    0x1p64,
+                                    -0x1.fffffffffffffp99,
+                                    0x1.fffffffffffffp99,
+                                    -0x1p99,
+                                    1e-300,
+                                    0x1.fffffffffffffp49};
     size_t corners = sizeof corner / sizeof *corner;
     for (size_t mi = 0; mi < MODULI; mi++) {
         struct modulus m;
@@ -590,9 +629,10 @@ Test(kernel, from_double) {
     }
 }
 
-/* ---- transforms --------------------------------------------------------------------------------------------- */
+/* ---- transforms */
 
-static void check_transform(const struct ring *r, size_t prime, unsigned log_m, struct random *g) {
+static void check_transform(const struct ring *r, size_t prime, unsigned log_m, struct random *g)
+{
     const struct ntt_table *t = &r->ntt[prime];
     uint64_t q = t->mod.q;
     size_t n = (size_t)1 << log_m;
@@ -632,7 +672,8 @@ static void check_transform(const struct ring *r, size_t prime, unsigned log_m, 
     buffer_free(want_inverse);
 }
 
-Test(kernel, ntt_and_intt) {
+Test(kernel, ntt_and_intt)
+{
     load_ref();
     struct random g = random_start(6000);
     for (unsigned log_n = 4; log_n <= 17; log_n++) {
@@ -655,9 +696,10 @@ Test(kernel, ntt_and_intt) {
     }
 }
 
-/* ---- the choice of variants ------------------------------------------------------------------------------------ */
+/* ---- the choice of variants */
 
-Test(cpu, levels_and_limits) {
+Test(cpu, levels_and_limits)
+{
     enum rt_cpu best = sys_cpu_detect();
     for (int level = (int)best + 1; level <= (int)RT_CPU_AVX512IFMA; level++) {
         printf("not tested: this machine has no %s\n", sys_cpu_name((enum rt_cpu)level));
@@ -687,7 +729,8 @@ Test(cpu, levels_and_limits) {
     cr_assert_eq(sys_cpu_level(), best);
 }
 
-Test(sys, memory_is_aligned_and_zero) {
+Test(sys, memory_is_aligned_and_zero)
+{
     static const size_t sizes[] = {1, 63, 64, 65, 4096, (2u << 20) - 1, 2u << 20, (4u << 20) + 5};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         unsigned char *p = sys_alloc(sizes[i]);
@@ -708,7 +751,8 @@ Test(sys, memory_is_aligned_and_zero) {
     sys_wipe(NULL, 0);
 }
 
-Test(sys, expansion_is_seekable) {
+Test(sys, expansion_is_seekable)
+{
     uint8_t seed[SYS_SEED_BYTES] = {0};
     uint8_t whole[640];
     uint8_t part[130];

@@ -4,9 +4,9 @@
  * error must stay under ten standard deviations of the noise that the theory predicts (ten, because
  * a slot's noise is a product of Gaussians where it meets the secret, and that has long tails).
  *
- * Per coefficient, for a ternary secret and sigma = 3.2: fresh noise sigma; rounding after a division
- * (1 + 2N/3)/12; plus key switching, sqrt(N/12) sigma D/P for every digit of product D. Decoding a
- * vector of n slots looks at 2n coefficients, so in slots all of it grows by sqrt(2n).
+ * Deviation a coefficient, for a ternary secret and sigma = 3.2: a fresh ciphertext sigma; rounding
+ * after a division sqrt((1 + 2N/3)/12); key switching sqrt(N/12) sigma D/P for every digit, D its
+ * product. A vector of n slots is decoded from 2n coefficients, so in slots it grows by sqrt(2n).
  */
 #include "rt_kit.h"
 
@@ -31,7 +31,8 @@ static const struct kit_shape toy = {.log_n = 10,
 
 static double vx[2][8192], vy[8192], want[8192];
 
-static void draw(uint64_t *rng, uint32_t n, double size) {
+static void draw(uint64_t *rng, uint32_t n, double size)
+{
     for (uint32_t i = 0; i < n; i++) {
         vx[0][i] = kit_uniform(rng, -size, size);
         vx[1][i] = kit_uniform(rng, -size, size);
@@ -39,23 +40,27 @@ static void draw(uint64_t *rng, uint32_t n, double size) {
 }
 
 /* Ten standard deviations in a slot, of a noise of deviation sigma in the coefficients. */
-static double ten(const struct kit *k, double sigma, double scale) {
+static double ten(const struct kit *k, double sigma, double scale)
+{
     return 10 * sigma * sqrt(2.0 * k->model.input.n) / scale;
 }
 
-static double rounding(const struct kit *k) {
+static double rounding(const struct kit *k)
+{
     return sqrt((1 + 2.0 / 3 * ldexp(1, (int)k->model.params.log_n)) / 12);
 }
 
 /* digits d, each below 2^digit_bits, times key noise, divided by P of p_bits, and rounded */
-static double switching(const struct kit *k, double digits, double digit_bits, double p_bits) {
+static double switching(const struct kit *k, double digits, double digit_bits, double p_bits)
+{
     double n = ldexp(1, (int)k->model.params.log_n);
     double key = sqrt(digits * n / 12) * exp2(digit_bits - p_bits) * RING_SIGMA;
     return sqrt(key * key + rounding(k) * rounding(k));
 }
 
 /* Runs and compares with want; the inputs are vx[0], vx[1] packed one after the other. */
-static void expect(struct kit *k, double bound, int threads) {
+static void expect(struct kit *k, double bound, int threads)
+{
     uint32_t n = k->model.input.n;
     double *x = malloc(2 * n * sizeof *x);
     memcpy(x, vx[0], n * sizeof *x);
@@ -76,7 +81,8 @@ static void expect(struct kit *k, double bound, int threads) {
     free(x);
 }
 
-Test(ckks, fresh) {
+Test(ckks, fresh)
+{
     struct kit k;
     kit_make(&k, &toy);
     uint64_t rng = kit_seed();
@@ -87,7 +93,8 @@ Test(ckks, fresh) {
     kit_drop(&k);
 }
 
-Test(ckks, sums_and_differences) {
+Test(ckks, sums_and_differences)
+{
     struct kit k;
     kit_make(&k, &toy);
     uint64_t rng = kit_seed();
@@ -105,7 +112,8 @@ Test(ckks, sums_and_differences) {
 }
 
 /* Product, relinearised, then divided by P and one prime in one rounding; and by two steps. */
-Test(ckks, products) {
+Test(ckks, products)
+{
     for (int fused = 0; fused < 2; fused++) {
         struct kit k;
         kit_make(&k, &toy);
@@ -134,7 +142,8 @@ Test(ckks, products) {
     }
 }
 
-Test(ckks, squares) {
+Test(ckks, squares)
+{
     struct kit k;
     kit_make(&k, &toy);
     kit_key(&k, 0, 3);
@@ -151,17 +160,19 @@ Test(ckks, squares) {
     for (uint32_t i = 0; i < N_SLOTS; i++) {
         want[i] = vx[1][i] * vx[1][i];
     }
-    /* the rounding of part 2 meets s^2, of deviation (2/3) sqrt(N) a coefficient and a longer tail */
+    /* the rounding of part 2 meets s^2, of deviation (2/3) sqrt(N) a coefficient and a longer tail
+     */
     double n = 1024;
     double third = 4 * sqrt(n / 12) * 2.0 / 3 * sqrt(n);
-    double noise = sqrt(64 * RING_SIGMA * RING_SIGMA + 2 * rounding(&k) * rounding(&k) +
-                        third * third);
+    double noise =
+        sqrt(64 * RING_SIGMA * RING_SIGMA + 2 * rounding(&k) * rounding(&k) + third * third);
     expect(&k, ten(&k, noise, scale), 1);
     kit_drop(&k);
 }
 
 /* Every rotation step, at every level from that of its key down, one decomposition for several. */
-Test(ckks, rotations) {
+Test(ckks, rotations)
+{
     static const int64_t steps[] = {1, 2, 5, 31, 63, 64, 200, 511};
     for (int32_t level = 0; level < 4; level++) {
         for (size_t s = 0; s < sizeof steps / sizeof *steps; s++) {
@@ -182,8 +193,8 @@ Test(ckks, rotations) {
             kit_output(&k, 5, 0x1p40);
             k.model.output_level = level;
             for (uint32_t i = 0; i < N_SLOTS; i++) {
-                want[i] = vx[0][(i + (uint32_t)steps[s]) % N_SLOTS] + vx[0][(i + 7) % N_SLOTS] -
-                          vx[0][i];
+                want[i] =
+                    vx[0][(i + (uint32_t)steps[s]) % N_SLOTS] + vx[0][(i + 7) % N_SLOTS] - vx[0][i];
             }
             double noise = hypot(sqrt(3) * RING_SIGMA, switching(&k, 2 * (level / 2 + 1), 90, 100));
             expect(&k, ten(&k, noise, 0x1p40), 1);
@@ -193,7 +204,8 @@ Test(ckks, rotations) {
 }
 
 /* Digits made at level 3, used at lower levels, are digits there. */
-Test(ckks, digits_drop) {
+Test(ckks, digits_drop)
+{
     for (int32_t level = 0; level < 4; level++) {
         struct kit k;
         kit_make(&k, &toy);
@@ -215,8 +227,10 @@ Test(ckks, digits_drop) {
     }
 }
 
-/* sum of plaintext * register for ciphertexts and extended ciphertexts, every period, some mixed. */
-Test(ckks, plaintext_products) {
+/* sum of plaintext * register for ciphertexts and extended ciphertexts, every period, some mixed.
+ */
+Test(ckks, plaintext_products)
+{
     enum { TERMS = 4 };
     for (int extended = 0; extended < 2; extended++) {
         for (uint32_t period = 1; period <= 128; period *= 2) {
@@ -227,7 +241,8 @@ Test(ckks, plaintext_products) {
             draw(&rng, N_SLOTS, 4);
             static double weight[TERMS][N_SLOTS];
             for (uint32_t t = 0; t < TERMS; t++) {
-                uint32_t own = period > N_SLOTS || t == 2 ? N_SLOTS : period; /* one full in the middle */
+                uint32_t own =
+                    period > N_SLOTS || t == 2 ? N_SLOTS : period; /* one full in the middle */
                 for (uint32_t i = 0; i < N_SLOTS; i++) {
                     weight[t][i] = i < own ? kit_uniform(&rng, -1, 1) : weight[t][i - own];
                 }
@@ -256,7 +271,8 @@ Test(ckks, plaintext_products) {
 }
 
 /* More terms than are handed to the kernel at a time. */
-Test(ckks, many_terms) {
+Test(ckks, many_terms)
+{
     enum { TERMS = 150 };
     struct kit k;
     kit_make(&k, &toy);
@@ -284,7 +300,8 @@ Test(ckks, many_terms) {
     kit_drop(&k);
 }
 
-Test(ckks, plaintext_sums) {
+Test(ckks, plaintext_sums)
+{
     for (uint32_t period = 1; period <= N_SLOTS; period *= 2) {
         for (int extended = 0; extended < 2; extended++) {
             struct kit k;
@@ -325,7 +342,8 @@ static const struct kit_shape secure = {.log_n = 13,
                                         .input_scale = 0x1p45};
 
 /* (x * y) rotated by 17, times full weights, plus a constant */
-static void small_network(struct kit *k, uint64_t *rng) {
+static void small_network(struct kit *k, uint64_t *rng)
+{
     static double weight[4096], bias[4096];
     draw(rng, 4096, 1);
     kit_key(k, 0, 2);
@@ -351,13 +369,15 @@ static void small_network(struct kit *k, uint64_t *rng) {
     kit_output(k, 6, scale);
 }
 
-static double network_bound(const struct kit *k) {
+static double network_bound(const struct kit *k)
+{
     double key = switching(k, 1, 50, 50); /* the digit of q_0 outweighs the others */
     double noise = sqrt(2 * RING_SIGMA * RING_SIGMA + 2 * rounding(k) * rounding(k) + key * key);
     return ten(k, noise, k->model.output_scale);
 }
 
-Test(ckks, secure_parameters) {
+Test(ckks, secure_parameters)
+{
     struct kit k;
     kit_make(&k, &secure);
     uint64_t rng = kit_seed();
@@ -367,7 +387,8 @@ Test(ckks, secure_parameters) {
 }
 
 /* The same keys and the same ciphertext: the same bytes out at one, two and three threads. */
-Test(ckks, threads_do_not_matter) {
+Test(ckks, threads_do_not_matter)
+{
     struct kit k;
     kit_make(&k, &secure);
     uint64_t rng = kit_seed();
@@ -383,7 +404,8 @@ Test(ckks, threads_do_not_matter) {
     for (int threads = 1; threads <= 3; threads++) {
         struct rt_error err;
         rt_eval *e;
-        cr_assert_eq(rt_eval_open(&e, &k.program, data, keys, threads, &err), RT_OK, "%s", err.text);
+        cr_assert_eq(rt_eval_open(&e, &k.program, data, keys, threads, &err), RT_OK, "%s",
+                     err.text);
         for (int again = 0; again < 2; again++) {
             cr_assert_eq(rt_infer(e, in, out, NULL, NULL, &err), RT_OK, "%s", err.text);
             size_t now;

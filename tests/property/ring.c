@@ -4,66 +4,18 @@
  * The ring layer against FLINT: transforms and products against nmod_poly, changes of basis against
  * exact integers, the rest against its definition. SEED=n repeats a run with other numbers.
  */
-#include "../kernels/random.h"
-#include "ring/ring.h"
+#include "ring_fixture.h"
 
-#include <criterion/criterion.h>
 #include <flint/fmpz.h>
 #include <flint/nmod_poly.h>
 #include <flint/ulong_extras.h>
 #include <math.h>
 #include <string.h>
 
-struct fixture {
-    struct ring *r;
-    struct random g;
-};
+/* ---- primes */
 
-/* A ring with n_q primes below 2^bits (mixed sizes: every third one is five bits shorter) and n_p. */
-static struct fixture start(unsigned log_n, unsigned bits, unsigned n_q, unsigned n_p,
-                            uint64_t test) {
-    uint64_t prime[RING_MAX_PRIMES];
-    uint64_t at[2] = {UINT64_C(1) << bits, UINT64_C(1) << (bits - 5)};
-    for (unsigned i = 0; i < n_q + n_p; i++) {
-        uint64_t *below = &at[i % 3 == 2];
-        *below = prime_below(*below, log_n);
-        prime[i] = *below;
-        cr_assert_neq(prime[i], 0);
-    }
-    struct fixture f = {NULL, random_start(test)};
-    enum ring_status s = ring_create(&f.r, log_n, prime, n_q, prime + n_q, n_p);
-    cr_assert_eq(s, RING_OK, "%s", ring_status_text(s));
-    return f;
-}
-
-static uint64_t *words(size_t count) {
-    uint64_t *p = sys_alloc_array(count, sizeof *p);
-    cr_assert_not_null(p);
-    return p;
-}
-
-static uint64_t *random_poly(struct fixture *f, struct ring_basis b) {
-    uint64_t *x = words(ring_words(f->r, b));
-    for (size_t i = 0; i < ring_limbs(b); i++) {
-        for (size_t c = 0; c < f->r->n; c++) {
-            x[i * f->r->n + c] = random_below(&f->g, ring_mod(f->r, b, i)->q);
-        }
-    }
-    return x;
-}
-
-static void expect_equal(const struct fixture *f, const uint64_t *got, const uint64_t *want,
-                         size_t count, const char *what) {
-    for (size_t i = 0; i < count; i++) {
-        cr_assert_eq(got[i], want[i], "%s: word %zu is %llu, not %llu (log_n %u, SEED=%llu)", what,
-                     i, (unsigned long long)got[i], (unsigned long long)want[i], f->r->log_n,
-                     (unsigned long long)f->g.seed);
-    }
-}
-
-/* ---- primes ---------------------------------------------------------------------------------- */
-
-Test(prime, small_numbers_and_pseudoprimes) {
+Test(prime, small_numbers_and_pseudoprimes)
+{
     for (uint64_t n = 0; n < 20000; n++) {
         cr_assert_eq(prime_is_prime(n), n_is_prime(n) != 0, "%llu", (unsigned long long)n);
     }
@@ -90,7 +42,8 @@ Test(prime, small_numbers_and_pseudoprimes) {
     }
 }
 
-Test(prime, search_finds_the_nearest) {
+Test(prime, search_finds_the_nearest)
+{
     for (unsigned log_n = 4; log_n <= 17; log_n++) {
         uint64_t step = UINT64_C(2) << log_n;
         for (unsigned bits = log_n + 3; bits <= 50; bits += 3) {
@@ -124,7 +77,8 @@ Test(prime, search_finds_the_nearest) {
     cr_assert_eq(prime_above(UINT64_C(1) << 50, 4), 0);
 }
 
-Test(prime, roots_have_the_right_order) {
+Test(prime, roots_have_the_right_order)
+{
     for (unsigned log_n = 4; log_n <= 17; log_n++) {
         struct modulus m;
         cr_assert(mod_init(&m, prime_below(UINT64_C(1) << 45, log_n)));
@@ -136,9 +90,10 @@ Test(prime, roots_have_the_right_order) {
     cr_assert_eq(prime_root(&m, 5), 0, "97 is not 1 mod 64");
 }
 
-/* ---- creation --------------------------------------------------------------------------------- */
+/* ---- creation */
 
-Test(ring, refuses_bad_parameters) {
+Test(ring, refuses_bad_parameters)
+{
     struct ring *r = NULL;
     uint64_t a = prime_below(UINT64_C(1) << 50, 6);
     uint64_t b = prime_below(a, 6);
@@ -160,9 +115,10 @@ Test(ring, refuses_bad_parameters) {
     ring_free(NULL);
 }
 
-/* ---- transforms ------------------------------------------------------------------------------- */
+/* ---- transforms */
 
-Test(ring, ntt_evaluates_in_the_stated_order) {
+Test(ring, ntt_evaluates_in_the_stated_order)
+{
     for (unsigned log_n = 4; log_n <= 12; log_n++) {
         struct fixture f = start(log_n, 50, 2, 1, log_n);
         struct ring_basis b = {1, 1};
@@ -197,7 +153,8 @@ Test(ring, ntt_evaluates_in_the_stated_order) {
     }
 }
 
-Test(ring, product_is_negacyclic) {
+Test(ring, product_is_negacyclic)
+{
     for (unsigned log_n = 4; log_n <= 16; log_n += log_n < 10 ? 1 : 3) {
         for (unsigned bits = 25; bits <= 50; bits += 5) {
             struct fixture f = start(log_n, bits, 1, 0, 100 + log_n);
@@ -233,7 +190,8 @@ Test(ring, product_is_negacyclic) {
     }
 }
 
-Test(ring, subring_values_stand_in_runs) {
+Test(ring, subring_values_stand_in_runs)
+{
     for (unsigned log_n = 4; log_n <= 9; log_n++) {
         struct fixture f = start(log_n, 50, 3, 2, 200 + log_n);
         struct ring_basis b = {2, 1};
@@ -281,9 +239,10 @@ Test(ring, subring_values_stand_in_runs) {
     }
 }
 
-/* ---- automorphisms and slots ------------------------------------------------------------------- */
+/* ---- automorphisms and slots */
 
-Test(ring, automorphism_is_substitution) {
+Test(ring, automorphism_is_substitution)
+{
     for (unsigned log_n = 4; log_n <= 13; log_n += 3) {
         struct fixture f = start(log_n, 50, 2, 1, 300 + log_n);
         struct ring_basis b = {1, 1};
@@ -294,9 +253,7 @@ Test(ring, automorphism_is_substitution) {
         uint64_t *z = words(count);
         uint64_t *want = words(count);
         for (int trial = 0; trial < 20; trial++) {
-            uint64_t g = trial == 0   ? 2 * n - 1
-                         : trial == 1 ? 5
-                                      : 2 * random_below(&f.g, n) + 1;
+            uint64_t g = trial == 0 ? 2 * n - 1 : trial == 1 ? 5 : 2 * random_below(&f.g, n) + 1;
             for (size_t i = 0; i < ring_limbs(b); i++) {
                 uint64_t q = ring_mod(f.r, b, i)->q;
                 for (size_t c = 0; c < n; c++) {
@@ -320,7 +277,8 @@ Test(ring, automorphism_is_substitution) {
     }
 }
 
-Test(ring, slots_rotate_conjugate_and_meet_i) {
+Test(ring, slots_rotate_conjugate_and_meet_i)
+{
     struct fixture f = start(8, 50, 2, 0, 400);
     struct ring_basis b = {1, 0};
     size_t n = f.r->n;
@@ -358,26 +316,28 @@ Test(ring, slots_rotate_conjugate_and_meet_i) {
     ring_mul(f.r, z, z, x, b);
     ring_mul_i(f.r, y, x, b);
     expect_equal(&f, y, z, 2 * n, "times X^(N/2)");
-    cr_assert_eq(z[ring_slot_index(f.r, 3)], n_mulmod2(x[ring_slot_index(f.r, 3)],
-                                                       f.r->ntt[0].w[1], f.r->ntt[0].mod.q));
+    cr_assert_eq(z[ring_slot_index(f.r, 3)],
+                 n_mulmod2(x[ring_slot_index(f.r, 3)], f.r->ntt[0].w[1], f.r->ntt[0].mod.q));
     sys_free(x);
     sys_free(y);
     sys_free(z);
     ring_free(f.r);
 }
 
-/* ---- changes of basis ---------------------------------------------------------------------------- */
+/* ---- changes of basis */
 
 /* Residues of v mod each prime of limbs [from, to) of basis b, at coefficient c. */
 static void put(const struct ring *r, uint64_t *x, struct ring_basis b, size_t from, size_t to,
-                size_t c, const fmpz_t v) {
+                size_t c, const fmpz_t v)
+{
     for (size_t i = from; i < to; i++) {
         x[i * r->n + c] = fmpz_fdiv_ui(v, ring_mod(r, b, i)->q);
     }
 }
 
 /* A random integer in [0, d), or one of the corners of that range when pick is small. */
-static void sample(fmpz_t v, const fmpz_t d, struct random *g, size_t pick) {
+static void sample(fmpz_t v, const fmpz_t d, struct random *g, size_t pick)
+{
     static const int corner[][2] = {{0, 0}, {0, 1}, {1, -1}, {2, -1}, {2, 0}, {2, 1}, {2, 2}};
     if (pick < sizeof corner / sizeof *corner) {
         if (corner[pick][0] == 0) {
@@ -396,7 +356,8 @@ static void sample(fmpz_t v, const fmpz_t d, struct random *g, size_t pick) {
     fmpz_mod(v, v, d);
 }
 
-static void centre(fmpz_t v, const fmpz_t d) {
+static void centre(fmpz_t v, const fmpz_t d)
+{
     fmpz_t half;
     fmpz_init(half);
     fmpz_fdiv_q_2exp(half, d, 1);
@@ -406,7 +367,8 @@ static void centre(fmpz_t v, const fmpz_t d) {
     fmpz_clear(half);
 }
 
-static void check_mod_up(struct fixture *f, struct ring_basis b, unsigned first, unsigned count) {
+static void check_mod_up(struct fixture *f, struct ring_basis b, unsigned first, unsigned count)
+{
     const struct ring *r = f->r;
     size_t n = r->n;
     size_t total = ring_words(r, b);
@@ -456,7 +418,8 @@ static void check_mod_up(struct fixture *f, struct ring_basis b, unsigned first,
     sys_free(scratch);
 }
 
-Test(ring, mod_up_is_exact) {
+Test(ring, mod_up_is_exact)
+{
     for (unsigned bits = 20; bits <= 50; bits += 10) {
         struct fixture f = start(6, bits, 7, 3, 500 + bits);
         for (unsigned level = 0; level < 7; level++) {
@@ -475,7 +438,8 @@ Test(ring, mod_up_is_exact) {
     ring_free(f.r);
 }
 
-static void check_mod_down(struct fixture *f, struct ring_basis b, unsigned drop) {
+static void check_mod_down(struct fixture *f, struct ring_basis b, unsigned drop)
+{
     const struct ring *r = f->r;
     size_t n = r->n;
     size_t left = b.level + 1 - drop;
@@ -529,7 +493,8 @@ static void check_mod_down(struct fixture *f, struct ring_basis b, unsigned drop
     sys_free(scratch);
 }
 
-Test(ring, mod_down_and_rescale_round) {
+Test(ring, mod_down_and_rescale_round)
+{
     for (unsigned bits = 20; bits <= 50; bits += 10) {
         struct fixture f = start(6, bits, 7, 3, 600 + bits);
         for (unsigned level = 0; level < 7; level++) {
@@ -560,7 +525,8 @@ Test(ring, mod_down_and_rescale_round) {
 }
 
 /* Multiplying by P and dividing again is the identity; digits cover all limbs once. */
-Test(ring, mul_p_and_digits) {
+Test(ring, mul_p_and_digits)
+{
     struct fixture f = start(7, 48, 5, 3, 700);
     struct ring_basis b = {4, 3};
     struct ring_basis low = {4, 0};
@@ -590,9 +556,10 @@ Test(ring, mul_p_and_digits) {
     ring_free(f.r);
 }
 
-/* ---- whole polynomials ----------------------------------------------------------------------------- */
+/* ---- whole polynomials */
 
-Test(ring, arithmetic_word_by_word) {
+Test(ring, arithmetic_word_by_word)
+{
     struct fixture f = start(5, 50, 4, 2, 800);
     struct ring_basis b = {2, 2};
     struct ring_basis wide = {3, 2};
@@ -652,16 +619,18 @@ Test(ring, arithmetic_word_by_word) {
     ring_free(f.r);
 }
 
-Test(ring, doubles_become_their_integers) {
+Test(ring, doubles_become_their_integers)
+{
     struct fixture f = start(10, 50, 3, 0, 900);
     struct ring_basis b = {2, 0};
     size_t n = f.r->n;
     double *x = sys_alloc_array(n, sizeof *x);
     cr_assert_not_null(x);
-    static const double corner[] = {0.0,   0.5,     1.5,      2.5,       -0.5,      -1.5,
-                                    0.499, -0.501,  0x1p50,   -0x1p50,   0x1p52,    0x1p52 + 1,
-                                    1e15,  -0x1p62, 0x1p63,   -0x1p64,   0x1.8p99,  -0x1.fffffffffffffp99,
-                                    1e-30, -1e-30,  0x1p49,   0x1p51 + 0.5, 0x1p51 + 1.5};
+    static const double corner[] = {
+        0.0,   0.5,     1.5,    2.5,          -0.5,        -1.5,
+        0.499, -0.501,  0x1p50, -0x1p50,      0x1p52,      0x1p52 + 1,
+        1e15,  -0x1p62, 0x1p63, -0x1p64,      0x1.8p99,    -0x1.fffffffffffffp99,
+        1e-30, -1e-30,  0x1p49, 0x1p51 + 0.5, 0x1p51 + 1.5};
     size_t corners = sizeof corner / sizeof *corner;
     for (size_t i = 0; i < n; i++) {
         double mantissa = (double)(random_next(&f.g) >> 11);
@@ -685,161 +654,10 @@ Test(ring, doubles_become_their_integers) {
     ring_free(f.r);
 }
 
-/* ---- sampling ------------------------------------------------------------------------------------- */
+/* ---- threads */
 
-Test(sample, uniform_is_in_range_seeded_and_level_independent) {
-    struct fixture f = start(12, 50, 4, 2, 1000);
-    struct ring_basis wide = {3, 2};
-    struct ring_basis low = {1, 1};
-    size_t n = f.r->n;
-    uint8_t seed[SYS_SEED_BYTES] = {7};
-    uint64_t *x = words(ring_words(f.r, wide));
-    uint64_t *y = words(ring_words(f.r, wide));
-    ring_uniform(f.r, x, wide, seed, 5);
-    ring_uniform(f.r, y, low, seed, 5);
-    expect_equal(&f, y, x, 2 * n, "q limbs of a lower level");
-    expect_equal(&f, y + 2 * n, x + 4 * n, n, "special limb of a lower level");
-    for (size_t i = 0; i < ring_limbs(wide); i++) {
-        uint64_t q = ring_mod(f.r, wide, i)->q;
-        double mean = 0;
-        unsigned quarter[4] = {0};
-        for (size_t c = 0; c < n; c++) {
-            cr_assert_lt(x[i * n + c], q);
-            double u = (double)x[i * n + c] / (double)q;
-            mean += u / (double)n;
-            quarter[(int)(4 * u)]++;
-        }
-        /* Standard deviation of the mean is 0.289 / 64; of a quarter's count is 27.7. */
-        cr_assert_float_eq(mean, 0.5, 0.03);
-        for (int k = 0; k < 4; k++) {
-            cr_assert_float_eq(quarter[k], 1024.0, 170.0);
-        }
-    }
-    ring_uniform(f.r, y, wide, seed, 6);
-    cr_assert_neq(memcmp(x, y, n * sizeof *x), 0, "another stream");
-    seed[31] = 1;
-    ring_uniform(f.r, y, wide, seed, 5);
-    cr_assert_neq(memcmp(x, y, n * sizeof *x), 0, "another seed");
-    cr_assert_neq(memcmp(x, x + n, n * sizeof *x), 0, "another limb");
-    sys_free(x);
-    sys_free(y);
-    ring_free(f.r);
-}
-
-Test(sample, ternary_counts) {
-    struct fixture f = start(14, 40, 1, 0, 1100);
-    size_t n = f.r->n;
-    int64_t *s = sys_alloc_array(n, sizeof *s);
-    int64_t *s2 = sys_alloc_array(n, sizeof *s);
-    cr_assert(s != NULL && s2 != NULL);
-    uint8_t seed[SYS_SEED_BYTES] = {9};
-    size_t count[3] = {0};
-    ring_ternary(f.r, s, seed, 1);
-    for (size_t i = 0; i < n; i++) {
-        cr_assert(s[i] >= -1 && s[i] <= 1);
-        count[s[i] + 1]++;
-    }
-    for (int k = 0; k < 3; k++) {
-        cr_assert_float_eq((double)count[k], (double)n / 3, 360.0); /* 6 standard deviations */
-    }
-    ring_ternary(f.r, s2, seed, 1);
-    cr_assert_eq(memcmp(s, s2, n * sizeof *s), 0);
-    ring_ternary(f.r, s2, seed, 2);
-    cr_assert_neq(memcmp(s, s2, n * sizeof *s), 0);
-    static const size_t weight[] = {0, 1, 32, 192, 8192, 16384};
-    for (size_t k = 0; k < sizeof weight / sizeof *weight; k++) {
-        size_t ones = 0;
-        size_t low_half = 0;
-        size_t plus = 0;
-        ring_ternary_sparse(f.r, s, weight[k], seed, 10 + k);
-        for (size_t i = 0; i < n; i++) {
-            cr_assert(s[i] >= -1 && s[i] <= 1);
-            ones += s[i] != 0;
-            low_half += s[i] != 0 && i < n / 2;
-            plus += s[i] == 1;
-        }
-        cr_assert_eq(ones, weight[k]);
-        double sd = 0.5 * sqrt((double)weight[k]);
-        cr_assert_float_eq((double)low_half, (double)weight[k] / 2, 6 * sd + 0.6);
-        cr_assert_float_eq((double)plus, (double)weight[k] / 2, 6 * sd + 0.6);
-    }
-    sys_free(s);
-    sys_free(s2);
-    ring_free(f.r);
-}
-
-/* exp(-1/20.48) = exp(-25/512) by its series, in units of 2^-256; then powers k^2. */
-Test(sample, gaussian_table_and_moments) {
-    fmpz_t one, e, term, power, sum, total;
-    fmpz_t rho[60];
-    fmpz_init(one);
-    fmpz_init(e);
-    fmpz_init(term);
-    fmpz_init(power);
-    fmpz_init(sum);
-    fmpz_init(total);
-    fmpz_one(one);
-    fmpz_mul_2exp(one, one, 256);
-    fmpz_set(term, one);
-    for (int k = 1; k < 80; k++) {
-        fmpz_add(e, e, term);
-        fmpz_mul_si(term, term, -25);
-        fmpz_tdiv_q_ui(term, term, (ulong)(512 * k));
-    }
-    for (int k = 0; k < 60; k++) {
-        fmpz_init_set(rho[k], one);
-        for (int c = 0; c < k * k; c++) {
-            fmpz_mul(rho[k], rho[k], e);
-            fmpz_fdiv_q_2exp(rho[k], rho[k], 256);
-        }
-        fmpz_addmul_ui(total, rho[k], k == 0 ? 1 : 2);
-    }
-    for (unsigned k = 0; k < RING_GAUSS_MAX; k++) {
-        fmpz_addmul_ui(sum, rho[k], k == 0 ? 1 : 2);
-        fmpz_mul_2exp(power, sum, 64);
-        fmpz_fdiv_q(power, power, total);
-        cr_assert_eq(fmpz_get_ui(power), ring_gaussian_table(k), "entry %u", k);
-    }
-    struct fixture f = start(16, 40, 1, 0, 1200);
-    size_t n = f.r->n;
-    int64_t *s = sys_alloc_array(n, sizeof *s);
-    cr_assert_not_null(s);
-    uint8_t seed[SYS_SEED_BYTES] = {11};
-    ring_gaussian(f.r, s, seed, 3);
-    double mean = 0;
-    double square = 0;
-    size_t count[4] = {0};
-    for (size_t i = 0; i < n; i++) {
-        cr_assert(s[i] >= -RING_GAUSS_MAX && s[i] <= RING_GAUSS_MAX);
-        mean += (double)s[i] / (double)n;
-        square += (double)(s[i] * s[i]) / (double)n;
-        if (s[i] >= 0 && s[i] < 4) {
-            count[s[i]]++;
-        }
-    }
-    cr_assert_float_eq(mean, 0.0, 6 * 3.2 / 256);
-    cr_assert_float_eq(square, 10.24, 6 * 10.24 * 1.4143 / 256);
-    double s_total = fmpz_get_d(total);
-    for (int k = 0; k < 4; k++) {
-        double p = fmpz_get_d(rho[k]) / s_total;
-        cr_assert_float_eq((double)count[k], p * (double)n, 6 * sqrt(p * (double)n));
-    }
-    sys_free(s);
-    ring_free(f.r);
-    for (int k = 0; k < 60; k++) {
-        fmpz_clear(rho[k]);
-    }
-    fmpz_clear(one);
-    fmpz_clear(e);
-    fmpz_clear(term);
-    fmpz_clear(power);
-    fmpz_clear(sum);
-    fmpz_clear(total);
-}
-
-/* ---- threads ---------------------------------------------------------------------------------------- */
-
-Test(ring, results_do_not_depend_on_threads) {
+Test(ring, results_do_not_depend_on_threads)
+{
     struct fixture f = start(11, 50, 6, 2, 1300);
     struct ring_basis b = {5, 2};
     size_t count = ring_words(f.r, b);

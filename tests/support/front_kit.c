@@ -74,7 +74,8 @@ static void no_bug(bool bug, const char *said)
 
 struct prog *front_model(struct arena *a, const char *folder, const char *text, const char **said)
 {
-    struct job j = {.path = arena_printf(a, "%stest.yaml", folder), .text = text, .len = strlen(text)};
+    struct job j = {
+        .path = arena_printf(a, "%stest.yaml", folder), .text = text, .len = strlen(text)};
     bool bug;
     bool ended = front_catch(a, run_model, &j, &bug, said);
     no_bug(bug, *said);
@@ -90,7 +91,7 @@ struct yaml *front_yaml(struct arena *a, const char *text, const char **said)
     return ended ? NULL : j.y;
 }
 
-/* ---- weights --------------------------------------------------------------------------------- */
+/* ---- weights -------------------------------------------------------------------------------- */
 
 static char folder[64], path[192];
 

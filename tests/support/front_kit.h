@@ -6,8 +6,8 @@
 
 #include "compiler.h"
 
-/* Runs f(a, ctx). True when it ended through diag_fatal(), diag_check() or (then *bug) BUG(). *said is
- * all that it reported, warnings too, in the arena. */
+/* Runs f(a, ctx). True when it ended through diag_fatal(), diag_check() or (then *bug) BUG(). *said
+ * is all that it reported, warnings too, in the arena. */
 bool front_catch(struct arena *a, void (*f)(struct arena *a, void *ctx), void *ctx, bool *bug,
                  const char **said);
 

@@ -4,54 +4,65 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* ---- numbers ---------------------------------------------------------------------------------- */
+/* ---- numbers ----------------------------------------------------------------------------------
+ */
 
-struct random random_from(uint64_t seed) {
+struct random random_from(uint64_t seed)
+{
     struct random r = {(seed + 1) * 0x9e3779b97f4a7c15U};
     for (int i = 0; i < 4; i++)
         random_u64(&r);
     return r;
 }
 
-uint64_t random_u64(struct random *r) {
+uint64_t random_u64(struct random *r)
+{
     r->state ^= r->state >> 12;
     r->state ^= r->state << 25;
     r->state ^= r->state >> 27;
     return r->state * 0x2545f4914f6cdd1dU;
 }
 
-uint32_t random_below(struct random *r, uint32_t n) {
+uint32_t random_below(struct random *r, uint32_t n)
+{
     return (uint32_t)((random_u64(r) >> 32) * n >> 32);
 }
 
-uint32_t random_range(struct random *r, uint32_t lo, uint32_t hi) {
+uint32_t random_range(struct random *r, uint32_t lo, uint32_t hi)
+{
     return lo + random_below(r, hi - lo + 1);
 }
 
-bool random_chance(struct random *r, uint32_t percent) {
+bool random_chance(struct random *r, uint32_t percent)
+{
     return random_below(r, 100) < percent;
 }
 
-double random_real(struct random *r, double lo, double hi) {
+double random_real(struct random *r, double lo, double hi)
+{
     return lo + (hi - lo) * ((double)(random_u64(r) >> 11) * 0x1p-53);
 }
 
-static uint64_t from_environment(const char *name, uint64_t otherwise) {
+static uint64_t from_environment(const char *name, uint64_t otherwise)
+{
     const char *text = getenv(name);
     return text ? strtoull(text, NULL, 0) : otherwise;
 }
 
-uint64_t random_seed(uint64_t otherwise) {
+uint64_t random_seed(uint64_t otherwise)
+{
     uint64_t seed = from_environment("SEED", otherwise);
     fprintf(stderr, "SEED=%llu\n", (unsigned long long)seed);
     return seed;
 }
 
-uint32_t random_trials(uint32_t otherwise) {
+uint32_t random_trials(uint32_t otherwise)
+{
     return (uint32_t)from_environment("TRIALS", otherwise);
 }
 
-/* ---- the network under construction ----------------------------------------------------------- */
+/* ---- the network under construction -----------------------------------------------------------
+ */
 
 enum { MAX_VALUES = 64 };
 
@@ -63,11 +74,14 @@ struct net {
     uint32_t len;
 };
 
-static const uint32_t *dims_of(const struct net *n, uint32_t i) {
+static const uint32_t *dims_of(const struct net *n, uint32_t i)
+{
     return n->b.p->nodes.at[n->value[i]].type.dims;
 }
 
-static uint32_t random_const(struct net *n, const int64_t *dims, uint32_t rank, double lo, double hi) {
+static uint32_t random_const(struct net *n, const int64_t *dims, uint32_t rank, double lo,
+                             double hi)
+{
     uint32_t count = 1;
     for (uint32_t i = 0; i < rank; i++)
         count *= (uint32_t)dims[i];
@@ -79,31 +93,38 @@ static uint32_t random_const(struct net *n, const int64_t *dims, uint32_t rank, 
     return build_node(&n->b, OP_values, NULL, 0);
 }
 
-static uint32_t random_vector(struct net *n, uint32_t len, double lo, double hi) {
+static uint32_t random_vector(struct net *n, uint32_t len, double lo, double hi)
+{
     return random_const(n, (int64_t[]){len}, 1, lo, hi);
 }
 
-static bool push(struct net *n, uint32_t value, uint32_t depth) {
+static bool push(struct net *n, uint32_t value, uint32_t depth)
+{
     n->value[n->len] = value;
     n->depth[n->len++] = depth;
     return true;
 }
 
-static bool too_deep(const struct net *n, uint32_t depth) {
+static bool too_deep(const struct net *n, uint32_t depth)
+{
     return n->limit.max_depth && depth > n->limit.max_depth;
 }
 
-static bool too_large(const struct net *n, uint64_t c, uint64_t h, uint64_t w) {
+static bool too_large(const struct net *n, uint64_t c, uint64_t h, uint64_t w)
+{
     return c == 0 || h == 0 || w == 0 || c * h * w > n->limit.max_elements;
 }
 
-/* ---- layers; each takes value x and returns false where it does not fit ------------------------ */
+/* ---- layers; each takes value x and returns false where it does not fit ------------------------
+ */
 
-static void pair_attr(struct net *n, enum key k, uint32_t a, uint32_t b) {
+static void pair_attr(struct net *n, enum key k, uint32_t a, uint32_t b)
+{
     build_ints(&n->b, k, (int64_t[]){a, b}, 2);
 }
 
-static bool add_conv(struct net *n, uint32_t x) {
+static bool add_conv(struct net *n, uint32_t x)
+{
     struct random *r = &n->r;
     const uint32_t *d = dims_of(n, x);
     uint32_t c = d[0], k[2], s[2], dil[2], out[2];
@@ -115,7 +136,8 @@ static bool add_conv(struct net *n, uint32_t x) {
         bool same = random_chance(r, 60);
         pad[2 * i] = same ? (k[i] - 1) * dil[i] / 2 : random_below(r, 3);
         pad[2 * i + 1] = random_chance(r, 80) ? pad[2 * i] : random_below(r, 3);
-        out[i] = window_size(d[1 + i], k[i], s[i], (int32_t)pad[2 * i], (int32_t)pad[2 * i + 1], dil[i]);
+        out[i] =
+            window_size(d[1 + i], k[i], s[i], (int32_t)pad[2 * i], (int32_t)pad[2 * i + 1], dil[i]);
     }
     uint32_t groups = 1;
     if (random_chance(r, 40))
@@ -139,7 +161,8 @@ static bool add_conv(struct net *n, uint32_t x) {
     return push(n, build1(&n->b, OP_conv2d, n->value[x]), depth);
 }
 
-static bool add_batch_norm(struct net *n, uint32_t x) {
+static bool add_batch_norm(struct net *n, uint32_t x)
+{
     uint32_t c = dims_of(n, x)[0], depth = n->depth[x] + 1;
     if (too_deep(n, depth))
         return false;
@@ -154,11 +177,13 @@ static bool add_batch_norm(struct net *n, uint32_t x) {
     return push(n, build1(&n->b, OP_batch_norm, n->value[x]), depth);
 }
 
-static bool add_flatten(struct net *n, uint32_t x) {
+static bool add_flatten(struct net *n, uint32_t x)
+{
     return push(n, build1(&n->b, OP_flatten, n->value[x]), n->depth[x]);
 }
 
-static bool add_linear(struct net *n, uint32_t x) {
+static bool add_linear(struct net *n, uint32_t x)
+{
     const uint32_t *d = dims_of(n, x);
     uint32_t outs = random_range(&n->r, 1, 12), depth = n->depth[x] + 1;
     if (too_deep(n, depth))
@@ -177,7 +202,8 @@ static bool add_linear(struct net *n, uint32_t x) {
     return push(n, build1(&n->b, OP_linear, n->value[x]), depth);
 }
 
-static bool add_pool(struct net *n, uint32_t x) {
+static bool add_pool(struct net *n, uint32_t x)
+{
     struct random *r = &n->r;
     const uint32_t *d = dims_of(n, x);
     uint32_t depth = n->depth[x] + 1, k[2], s[2], out[2];
@@ -201,7 +227,8 @@ static bool add_pool(struct net *n, uint32_t x) {
     return push(n, build1(&n->b, OP_avg_pool, n->value[x]), depth);
 }
 
-static bool add_upsample(struct net *n, uint32_t x) {
+static bool add_upsample(struct net *n, uint32_t x)
+{
     const uint32_t *d = dims_of(n, x);
     uint32_t f[2] = {random_range(&n->r, 1, 3), random_range(&n->r, 1, 3)}, depth = n->depth[x] + 1;
     if (too_large(n, d[0], d[1] * f[0], d[2] * f[1]) || too_deep(n, depth))
@@ -211,7 +238,8 @@ static bool add_upsample(struct net *n, uint32_t x) {
 }
 
 /* Coefficients that a normalisation of the lead can trip over */
-static void random_coefficients(struct net *n, double *v, uint32_t degree, uint32_t width) {
+static void random_coefficients(struct net *n, double *v, uint32_t degree, uint32_t width)
+{
     struct random *r = &n->r;
     uint32_t style = random_below(r, 6);
     double scale = 0.6;
@@ -236,14 +264,16 @@ static void random_coefficients(struct net *n, double *v, uint32_t degree, uint3
             v[i] = i / width == degree && degree <= 4 ? 1 : 0;
 }
 
-static uint32_t levels_of(uint32_t degree) {
+static uint32_t levels_of(uint32_t degree)
+{
     uint32_t levels = 0;
     while (1U << levels <= degree)
         levels++;
     return levels + 1;
 }
 
-static bool add_poly(struct net *n, uint32_t x) {
+static bool add_poly(struct net *n, uint32_t x)
+{
     uint32_t degree = random_range(&n->r, 1, n->limit.max_degree), c = dims_of(n, x)[0];
     bool per_channel = random_chance(&n->r, 60);
     uint32_t width = per_channel ? c : 1, depth = n->depth[x] + levels_of(degree);
@@ -257,7 +287,8 @@ static bool add_poly(struct net *n, uint32_t x) {
     return push(n, build1(&n->b, OP_poly, n->value[x]), depth);
 }
 
-static bool add_concat(struct net *n, uint32_t x) {
+static bool add_concat(struct net *n, uint32_t x)
+{
     uint32_t args[4] = {n->value[x]}, len = 1, depth = n->depth[x], c = dims_of(n, x)[0];
     const uint32_t *d = dims_of(n, x);
     for (uint32_t i = n->len; i-- > 0 && len < 4;) {
@@ -273,7 +304,8 @@ static bool add_concat(struct net *n, uint32_t x) {
     return push(n, build_node(&n->b, OP_concat, args, len), depth + 1);
 }
 
-static bool add_binary(struct net *n, uint32_t x) {
+static bool add_binary(struct net *n, uint32_t x)
+{
     const uint32_t *d = dims_of(n, x);
     enum op op = n->limit.plain || random_chance(&n->r, 70) ? OP_add
                  : random_chance(&n->r, 50)                 ? OP_sub
@@ -290,13 +322,15 @@ static bool add_binary(struct net *n, uint32_t x) {
     return false;
 }
 
-static bool add_constant(struct net *n, uint32_t x) {
+static bool add_constant(struct net *n, uint32_t x)
+{
     uint32_t bias = random_vector(n, dims_of(n, x)[0], -0.4, 0.4);
     build_int(&n->b, KEY_bias, bias);
     return push(n, build1(&n->b, OP_add_channel, n->value[x]), n->depth[x]);
 }
 
-static bool add_layer(struct net *n, uint32_t x) {
+static bool add_layer(struct net *n, uint32_t x)
+{
     uint32_t which = random_below(&n->r, 100);
     if (which < 32)
         return add_conv(n, x);
@@ -320,7 +354,8 @@ static bool add_layer(struct net *n, uint32_t x) {
     return add_linear(n, x);
 }
 
-struct prog *random_net(struct arena *a, uint64_t seed, const struct random_net *limits) {
+struct prog *random_net(struct arena *a, uint64_t seed, const struct random_net *limits)
+{
     struct net n = {.r = random_from(seed)};
     if (limits)
         n.limit = *limits;
@@ -330,7 +365,8 @@ struct prog *random_net(struct arena *a, uint64_t seed, const struct random_net 
         n.limit.max_elements = 1200;
     if (!n.limit.max_degree)
         n.limit.max_degree = 8;
-    static const uint32_t odd[][2] = {{5, 7}, {13, 9}, {8, 8}, {1, 6}, {11, 4}, {7, 7}, {1, 1}, {16, 16}};
+    static const uint32_t odd[][2] = {{5, 7},  {13, 9}, {8, 8}, {1, 6},
+                                      {11, 4}, {7, 7},  {1, 1}, {16, 16}};
     struct prog *p = prog_new(a, STAGE_NN);
     const uint32_t *size = odd[random_below(&n.r, 8)];
     do
@@ -361,7 +397,8 @@ struct prog *random_net(struct arena *a, uint64_t seed, const struct random_net 
     return p;
 }
 
-double *random_image(struct arena *a, const struct prog *p, uint64_t seed) {
+double *random_image(struct arena *a, const struct prog *p, uint64_t seed)
+{
     struct random r = random_from(seed);
     const uint32_t *d = p->model.input;
     size_t len = (size_t)d[0] * d[1] * d[2];

@@ -3,10 +3,10 @@
 #define WEFT_RANDOM_NET_H
 
 /*
- * Random small networks at stage nn, for property tests: odd sizes, strides, paddings, dilations, groups,
- * all three kinds of wrap, pools, upsampling, concat, sums, products, batch norms, polynomials of every
- * degree with inconvenient coefficients. All constants are inline. Values stay near [-2, 2] for images
- * in [-1, 1].
+ * Random small networks at stage nn, for property tests: odd sizes, strides, paddings, dilations,
+ * groups, all three kinds of wrap, pools, upsampling, concat, sums, products, batch norms,
+ * polynomials of every degree with inconvenient coefficients. All constants are inline. Values stay
+ * near [-2, 2] for images in [-1, 1].
  */
 
 #include "ir.h"
@@ -17,7 +17,7 @@ struct random {
 };
 struct random random_from(uint64_t seed);
 uint64_t random_u64(struct random *r);
-uint32_t random_below(struct random *r, uint32_t n);            /* 0 .. n-1 */
+uint32_t random_below(struct random *r, uint32_t n);               /* 0 .. n-1 */
 uint32_t random_range(struct random *r, uint32_t lo, uint32_t hi); /* lo .. hi */
 bool random_chance(struct random *r, uint32_t percent);
 double random_real(struct random *r, double lo, double hi);

@@ -10,12 +10,14 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-static void die(const char *what) {
+static void die(const char *what)
+{
     fprintf(stderr, "test support: %s\n", what);
     abort();
 }
 
-static void need(enum rt_status status, const struct rt_error *err) {
+static void need(enum rt_status status, const struct rt_error *err)
+{
     if (status != RT_OK) {
         die(err->text);
     }
@@ -23,31 +25,36 @@ static void need(enum rt_status status, const struct rt_error *err) {
 
 /* ---- random -------------------------------------------------------------------------------- */
 
-uint64_t kit_seed(void) {
+uint64_t kit_seed(void)
+{
     const char *given = getenv("SEED");
     uint64_t seed = given != NULL ? strtoull(given, NULL, 0) : 20240501;
     printf("SEED=%llu\n", (unsigned long long)seed);
     return seed;
 }
 
-uint64_t kit_random(uint64_t *state) {
+uint64_t kit_random(uint64_t *state)
+{
     uint64_t z = *state += 0x9e3779b97f4a7c15u; /* splitmix64 */
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
     return z ^ (z >> 31);
 }
 
-double kit_uniform(uint64_t *state, double low, double high) {
+double kit_uniform(uint64_t *state, double low, double high)
+{
     return low + (high - low) * ((double)(kit_random(state) >> 11) * 0x1p-53);
 }
 
 /* ---- files --------------------------------------------------------------------------------- */
 
-void kit_path(const struct kit *k, char out[128], const char *name) {
+void kit_path(const struct kit *k, char out[128], const char *name)
+{
     (void)snprintf(out, 128, "%s/%s", k->dir, name);
 }
 
-uint8_t *kit_read(const char *path, size_t *size) {
+uint8_t *kit_read(const char *path, size_t *size)
+{
     FILE *f = fopen(path, "rb");
     if (f == NULL || fseek(f, 0, SEEK_END) != 0) {
         die(path);
@@ -64,14 +71,16 @@ uint8_t *kit_read(const char *path, size_t *size) {
     return data;
 }
 
-void kit_write(const char *path, const uint8_t *data, size_t size) {
+void kit_write(const char *path, const uint8_t *data, size_t size)
+{
     FILE *f = fopen(path, "wb");
     if (f == NULL || fwrite(data, 1, size, f) != size || fclose(f) != 0) {
         die(path);
     }
 }
 
-void kit_seal(uint8_t *data, size_t size) {
+void kit_seal(uint8_t *data, size_t size)
+{
     XXH3_state_t *state = XXH3_createState();
     XXH3_64bits_reset(state);
     XXH3_64bits_update(state, data, 56);
@@ -81,7 +90,8 @@ void kit_seal(uint8_t *data, size_t size) {
     XXH3_freeState(state);
 }
 
-unsigned kit_entries(const struct kit *k) {
+unsigned kit_entries(const struct kit *k)
+{
     DIR *d = opendir(k->dir);
     unsigned count = 0;
     for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
@@ -95,7 +105,8 @@ unsigned kit_entries(const struct kit *k) {
 
 /* ---- model --------------------------------------------------------------------------------- */
 
-static void choose_primes(struct kit *k, const struct kit_shape *s) {
+static void choose_primes(struct kit *k, const struct kit_shape *s)
+{
     uint64_t used[2 * KIT_PRIMES];
     size_t num_used = 0;
     for (int which = 0; which < 2; which++) {
@@ -116,14 +127,16 @@ static void choose_primes(struct kit *k, const struct kit_shape *s) {
     }
 }
 
-static struct rt_packing vectors(uint32_t count, uint32_t n) {
+static struct rt_packing vectors(uint32_t count, uint32_t n)
+{
     return (struct rt_packing){count, 1, n, n, 1, 1, 1, 1, n, n, count, NULL};
 }
 
 /* The list of the kit that is being run: layers take no argument. */
 static const struct kit *current;
 
-static void run_layer(rt_eval *e) {
+static void run_layer(rt_eval *e)
+{
     uint32_t in[KIT_TERMS];
     for (uint32_t i = 0; i < current->num_ops; i++) {
         const struct kit_op *o = &current->ops[i];
@@ -171,7 +184,8 @@ static void run_layer(rt_eval *e) {
     }
 }
 
-void kit_make(struct kit *k, const struct kit_shape *s) {
+void kit_make(struct kit *k, const struct kit_shape *s)
+{
     memset(k, 0, sizeof *k);
     const char *tmp = getenv("TMPDIR");
     (void)snprintf(k->dir, sizeof k->dir, "%.40s/weft-XXXXXX", tmp != NULL ? tmp : "/tmp");
@@ -222,7 +236,8 @@ void kit_make(struct kit *k, const struct kit_shape *s) {
     }
 }
 
-void kit_drop(struct kit *k) {
+void kit_drop(struct kit *k)
+{
     DIR *d = opendir(k->dir);
     for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
         char path[512];
@@ -240,11 +255,13 @@ void kit_drop(struct kit *k) {
     free(k->plains);
 }
 
-void kit_key(struct kit *k, int64_t by, int32_t level) {
+void kit_key(struct kit *k, int64_t by, int32_t level)
+{
     k->keys[k->model.num_keys++] = (struct rt_key_spec){by, level};
 }
 
-static void *grow(void *p, size_t count, size_t size) {
+static void *grow(void *p, size_t count, size_t size)
+{
     void *bigger = realloc(p, count * size);
     if (bigger == NULL) {
         die("out of memory");
@@ -253,7 +270,8 @@ static void *grow(void *p, size_t count, size_t size) {
 }
 
 uint32_t kit_plain(struct kit *k, const double *v, uint32_t n, uint32_t period, int32_t level,
-                   bool extended, double scale) {
+                   bool extended, double scale)
+{
     k->values = grow(k->values, k->num_values + n, sizeof *k->values);
     k->rects = grow(k->rects, k->num_rects + n, sizeof *k->rects);
     k->plains = grow(k->plains, k->num_plains + 1, sizeof *k->plains);
@@ -266,28 +284,31 @@ uint32_t kit_plain(struct kit *k, const double *v, uint32_t n, uint32_t period, 
     return (uint32_t)k->num_plains++;
 }
 
-void kit_do(struct kit *k, enum kit_op_kind op, uint32_t out, uint32_t a, uint32_t b, int64_t arg) {
+void kit_do(struct kit *k, enum kit_op_kind op, uint32_t out, uint32_t a, uint32_t b, int64_t arg)
+{
     if (k->num_ops == KIT_OPS) {
         die("too many operations");
     }
     k->ops[k->num_ops++] = (struct kit_op){op, out, a, b, arg};
 }
 
-void kit_rotate(struct kit *k, uint32_t out, uint32_t a, uint32_t digits, int64_t by,
-                uint32_t drop) {
+void kit_rotate(struct kit *k, uint32_t out, uint32_t a, uint32_t digits, int64_t by, uint32_t drop)
+{
     kit_do(k, KIT_DECOMPOSE, digits, a, 0, 0);
     kit_do(k, KIT_KEY_MUL, out, digits, a, by);
     kit_do(k, KIT_MOD_DOWN, out, out, 0, drop);
 }
 
-void kit_output(struct kit *k, uint32_t first, double scale) {
+void kit_output(struct kit *k, uint32_t first, double scale)
+{
     for (uint32_t i = 0; i < 8; i++) {
         k->output_regs[i] = first + i;
     }
     k->model.output_scale = scale;
 }
 
-void kit_write_data(struct kit *k) {
+void kit_write_data(struct kit *k)
+{
     char path[128];
     kit_path(k, path, "model.dat");
     const uint64_t head[4] = {k->num_values, k->num_rects, k->num_plains, 0};
@@ -311,12 +332,14 @@ void kit_write_data(struct kit *k) {
     free(data);
 }
 
-void kit_keygen(struct kit *k, int threads) {
+void kit_keygen(struct kit *k, int threads)
+{
     struct rt_error err;
     need(rt_keygen(&k->model, k->dir, true, threads, &err), &err);
 }
 
-bool kit_run(struct kit *k, const double *x, double *y, int threads, struct rt_error *err) {
+bool kit_run(struct kit *k, const double *x, double *y, int threads, struct rt_error *err)
+{
     char data[128], keys[128], secret[128], in[128], out[128];
     kit_path(k, data, "model.dat");
     kit_path(k, keys, "eval.weft");

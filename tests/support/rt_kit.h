@@ -31,11 +31,11 @@ struct kit_op {
     int64_t arg;
 };
 
-#define KIT_REGS 12
-#define KIT_OPS 64
-#define KIT_KEYS 16
+#define KIT_REGS   12
+#define KIT_OPS    64
+#define KIT_KEYS   16
 #define KIT_PRIMES 16
-#define KIT_TERMS 200 /* of a pmac */
+#define KIT_TERMS  200 /* of a pmac */
 
 struct kit {
     char dir[64]; /* of its own, below TMPDIR */
@@ -62,10 +62,10 @@ struct kit_shape {
     uint32_t log_n;
     unsigned q_bits[KIT_PRIMES], p_bits[KIT_PRIMES];
     uint32_t alpha, insecure;
-    uint32_t n;             /* slots of a vector */
+    uint32_t n; /* slots of a vector */
     uint32_t num_in, num_out;
     int32_t input_level, output_level;
-    double input_scale;     /* output_scale: kit_output */
+    double input_scale; /* output_scale: kit_output */
 };
 
 /* Fills k, makes its directory. Aborts the test where something is wrong. */
@@ -79,7 +79,8 @@ uint32_t kit_plain(struct kit *k, const double *v, uint32_t n, uint32_t period, 
                    bool extended, double scale);
 void kit_do(struct kit *k, enum kit_op_kind op, uint32_t out, uint32_t a, uint32_t b, int64_t arg);
 /* Rotation of register a by `by` and mod-down: registers out and work (digits, ctx). */
-void kit_rotate(struct kit *k, uint32_t out, uint32_t a, uint32_t digits, int64_t by, uint32_t drop);
+void kit_rotate(struct kit *k, uint32_t out, uint32_t a, uint32_t digits, int64_t by,
+                uint32_t drop);
 /* The result is in these registers, at the level of the shape and this scale. */
 void kit_output(struct kit *k, uint32_t first, double scale);
 
@@ -87,8 +88,8 @@ void kit_output(struct kit *k, uint32_t first, double scale);
 void kit_write_data(struct kit *k);
 /* keygen into the directory */
 void kit_keygen(struct kit *k, int threads);
-/* Everything: data, keys, encrypt x[num_in][n], infer, decrypt to y[num_out][n]. False, and err, when
- * the inference fails; other failures end the test. */
+/* Everything: data, keys, encrypt x[num_in][n], infer, decrypt to y[num_out][n]. False, and err,
+ * when the inference fails; other failures end the test. */
 bool kit_run(struct kit *k, const double *x, double *y, int threads, struct rt_error *err);
 
 /* Random numbers for tests; the seed is printed, and taken from SEED when set. */

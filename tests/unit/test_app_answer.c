@@ -27,7 +27,7 @@ Test(app_answer, digits_end_above_the_error)
     cr_expect_eq(rt_app_decimals(&m), 3);
     cr_expect_eq(rt_app_rounded(&m, 1.23456789), 1.235);
     cr_expect(!signbit(rt_app_rounded(&m, -0.0001)));
-    m.error_bound = 6e-4;
+    m.error_bound = 1.1e-3;
     cr_expect_eq(rt_app_decimals(&m), 2);
     m.error_bound = 40;
     cr_expect_eq(rt_app_decimals(&m), 0);

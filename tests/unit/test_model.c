@@ -47,7 +47,9 @@ TestSuite(model, .init = set_up, .fini = tear_down);
 /* The input is 2x8x10; layers: the lines of the list. */
 static const char *text_of(const char *layers)
 {
-    return arena_printf(arena, "name: t\ninput: {shape: [2, 8, 10]}\nweights: w.safetensors\nlayers:\n%s\n", layers);
+    return arena_printf(
+        arena, "name: t\ninput: {shape: [2, 8, 10]}\nweights: w.safetensors\nlayers:\n%s\n",
+        layers);
 }
 
 static struct prog *model(const char *layers)
@@ -115,7 +117,8 @@ ParameterizedTestParameters(model, shapes)
         {"- {name: one, op: poly}", {2, 8, 10}},
         {"- {name: degree, op: poly}", {2, 8, 10}},
         {"- {name: channel, op: poly, coeff_order: channel}", {2, 8, 10}},
-        {"- {name: a, op: conv2d}\n- {name: b, op: conv2d}\n- {name: c, op: add, inputs: [a, b]}", {4, 6, 8}},
+        {"- {name: a, op: conv2d}\n- {name: b, op: conv2d}\n- {name: c, op: add, inputs: [a, b]}",
+         {4, 6, 8}},
     };
     return cr_make_param_array(struct shape, t, sizeof t / sizeof *t);
 }
@@ -123,13 +126,15 @@ ParameterizedTestParameters(model, shapes)
 ParameterizedTest(struct shape *t, model, shapes)
 {
     const struct type *found = &result(model(t->layers))->type;
-    cr_expect(memcmp(found->dims, t->dims, sizeof t->dims) == 0, "%s: %ux%ux%u", t->layers, found->dims[0], found->dims[1], found->dims[2]);
+    cr_expect(memcmp(found->dims, t->dims, sizeof t->dims) == 0, "%s: %ux%ux%u", t->layers,
+              found->dims[0], found->dims[1], found->dims[2]);
 }
 
 Test(model, same_padding_is_odd_at_the_end)
 {
     uint32_t len;
-    const int64_t *pad = node_ints(result(model("- {name: even, op: conv2d, padding: same}")), KEY_pad, &len);
+    const int64_t *pad =
+        node_ints(result(model("- {name: even, op: conv2d, padding: same}")), KEY_pad, &len);
     cr_assert_eq(len, 4u);
     cr_expect(pad[0] == 0 && pad[1] == 1 && pad[2] == 1 && pad[3] == 2);
 }
@@ -137,24 +142,34 @@ Test(model, same_padding_is_odd_at_the_end)
 Test(model, bias_by_default_where_there_is_one)
 {
     cr_expect_neq(node_ref_or_none(layer(model("- {name: a, op: conv2d}"), "a"), KEY_bias), NONE);
-    cr_expect_eq(node_ref_or_none(layer(model("- {name: a, op: conv2d, bias: false}"), "a"), KEY_bias), NONE);
-    cr_expect_neq(node_ref_or_none(layer(model("- {name: a, op: conv2d, bias: true}"), "a"), KEY_bias), NONE);
-    cr_expect_eq(node_ref_or_none(layer(model("- {name: x, op: conv2d, weight: a.weight}"), "x"), KEY_bias), NONE);
-    cr_expect_neq(node_ref_or_none(layer(model("- {name: x, op: conv2d, weight: a.weight, bias: a.bias}"), "x"), KEY_bias), NONE);
+    cr_expect_eq(
+        node_ref_or_none(layer(model("- {name: a, op: conv2d, bias: false}"), "a"), KEY_bias),
+        NONE);
+    cr_expect_neq(
+        node_ref_or_none(layer(model("- {name: a, op: conv2d, bias: true}"), "a"), KEY_bias), NONE);
+    cr_expect_eq(
+        node_ref_or_none(layer(model("- {name: x, op: conv2d, weight: a.weight}"), "x"), KEY_bias),
+        NONE);
+    cr_expect_neq(
+        node_ref_or_none(
+            layer(model("- {name: x, op: conv2d, weight: a.weight, bias: a.bias}"), "x"), KEY_bias),
+        NONE);
 }
 
 Test(model, header)
 {
-    static const char text[] = "name: pic\n"
-                               "input: {shape: [2, 1, 1], range: [-1, 255], mean: [1, 2], std: 0.5}\n"
-                               "labels: [\"a b\", c]\n"
-                               "layers: [{name: x, op: square}]\n";
+    static const char text[] =
+        "name: pic\n"
+        "input: {shape: [2, 1, 1], range: [-1, 255], mean: [1, 2], std: 0.5}\n"
+        "labels: [\"a b\", c]\n"
+        "layers: [{name: x, op: square}]\n";
     struct prog *p = front_model(arena, "", text, &said);
     cr_assert(p, "%s", said);
     cr_expect_str_eq(p->model.name, "pic");
     cr_expect(p->model.input[0] == 2 && p->model.input[1] == 1 && p->model.input[2] == 1);
     cr_expect(p->model.range[0] == -1 && p->model.range[1] == 255);
-    cr_expect(p->model.mean[0] == 1 && p->model.mean[1] == 2 && p->model.std[0] == 0.5 && p->model.std[1] == 0.5);
+    cr_expect(p->model.mean[0] == 1 && p->model.mean[1] == 2 && p->model.std[0] == 0.5 &&
+              p->model.std[1] == 0.5);
     cr_expect(p->model.num_labels == 2 && strcmp(p->model.labels[0], "a b") == 0);
     cr_expect_eq(p->model.num_outputs, 2u);
     cr_expect_eq(p->stage, STAGE_NN);
@@ -187,31 +202,34 @@ Test(model, locations_and_names)
     cr_expect(layer(p, "sq")->loc.line == 6 && layer(p, "sq")->loc.col == 3);
 }
 
-static const char blocks[] = "blocks:\n"
-                             "  res:\n"
-                             "    params: {stride: 1, grow: [0, 0], on: true}\n"
-                             "    layers:\n"
-                             "      - {name: sq, op: square}\n"
-                             "      - {name: sub, op: subsample, stride: $stride, channels: $grow}\n"
-                             "      - {name: short, op: subsample, inputs: input, stride: $stride, channels: $grow, when: $on}\n"
-                             "      - {name: sum, op: add, inputs: [sub, short]}\n"
-                             "  named:\n"
-                             "    params: [w]\n"
-                             "    layers:\n"
-                             "      - {name: conv, op: conv2d, weight: \"odd.${w}-${index}.w\"}\n"
-                             "  own:\n"
-                             "    output: conv\n"
-                             "    layers:\n"
-                             "      - {name: conv, op: conv2d, padding: same}\n"
-                             "      - {name: after, op: square}\n"
-                             "  outer:\n"
-                             "    params: {n: 1, s: 1}\n"
-                             "    layers:\n"
-                             "      - {name: in, block: res, repeat: $n, with: {stride: $s, grow: [$n, 0]}}\n";
+static const char blocks[] =
+    "blocks:\n"
+    "  res:\n"
+    "    params: {stride: 1, grow: [0, 0], on: true}\n"
+    "    layers:\n"
+    "      - {name: sq, op: square}\n"
+    "      - {name: sub, op: subsample, stride: $stride, channels: $grow}\n"
+    "      - {name: short, op: subsample, inputs: input, stride: $stride, channels: $grow, when: "
+    "$on}\n"
+    "      - {name: sum, op: add, inputs: [sub, short]}\n"
+    "  named:\n"
+    "    params: [w]\n"
+    "    layers:\n"
+    "      - {name: conv, op: conv2d, weight: \"odd.${w}-${index}.w\"}\n"
+    "  own:\n"
+    "    output: conv\n"
+    "    layers:\n"
+    "      - {name: conv, op: conv2d, padding: same}\n"
+    "      - {name: after, op: square}\n"
+    "  outer:\n"
+    "    params: {n: 1, s: 1}\n"
+    "    layers:\n"
+    "      - {name: in, block: res, repeat: $n, with: {stride: $s, grow: [$n, 0]}}\n";
 
 static struct prog *with_blocks(const char *layers, const char *warning)
 {
-    struct prog *p = front_model(arena, folder, arena_printf(arena, "%s%s", text_of(layers), blocks), &said);
+    struct prog *p =
+        front_model(arena, folder, arena_printf(arena, "%s%s", text_of(layers), blocks), &said);
     cr_assert(p, "refused: %s", said);
     cr_assert(strstr(said, warning), "wanted '%s' in '%s'", warning, said);
     return p;
@@ -219,16 +237,21 @@ static struct prog *with_blocks(const char *layers, const char *warning)
 
 Test(model, a_repeated_block)
 {
-    struct prog *p = with_blocks("- {name: l, block: res, repeat: 3, first: {stride: 2, grow: [1, 2]}}\n"
-                                 "- {name: end, op: add, inputs: [l, l.2.sum, l.1]}", "");
-    const struct node *first = layer(p, "l.0.sub"), *sum = layer(p, "l.0.sum"), *second = layer(p, "l.1.sq");
+    struct prog *p =
+        with_blocks("- {name: l, block: res, repeat: 3, first: {stride: 2, grow: [1, 2]}}\n"
+                    "- {name: end, op: add, inputs: [l, l.2.sum, l.1]}",
+                    "");
+    const struct node *first = layer(p, "l.0.sub"), *sum = layer(p, "l.0.sum"),
+                      *second = layer(p, "l.1.sq");
     cr_assert(first && sum && second && layer(p, "l.2.sum"));
     cr_assert_null(layer(p, "l.3.sq"));
     cr_assert_null(layer(p, "l.1.sub"), "a subsample that does nothing leaves a node");
     cr_expect(first->type.dims[0] == 5 && first->type.dims[1] == 4 && first->type.dims[2] == 5);
-    cr_expect_eq(&p->nodes.at[second->args[0]], sum, "the second repetition takes the first one's result");
+    cr_expect_eq(&p->nodes.at[second->args[0]], sum,
+                 "the second repetition takes the first one's result");
     const struct node *end = layer(p, "end");
-    cr_expect_eq(&p->nodes.at[end->args[0]], layer(p, "l.2.sum"), "a block's name is its last result");
+    cr_expect_eq(&p->nodes.at[end->args[0]], layer(p, "l.2.sum"),
+                 "a block's name is its last result");
     cr_expect_eq(end->args[0], end->args[1]);
     cr_expect_eq(&p->nodes.at[end->args[2]], layer(p, "l.1.sum"));
     cr_expect_eq(first->loc.line, layer(p, "l.0.sub")->loc.line);
@@ -257,7 +280,8 @@ Test(model, blocks_in_blocks)
     struct prog *p = with_blocks("- {name: o, block: outer, with: {n: 2, s: 2}}", "");
     cr_assert(layer(p, "o.in.1.sum"));
     const struct type *t = &result(p)->type;
-    cr_expect(t->dims[0] == 6 && t->dims[1] == 2 && t->dims[2] == 3, "%ux%ux%u", t->dims[0], t->dims[1], t->dims[2]);
+    cr_expect(t->dims[0] == 6 && t->dims[1] == 2 && t->dims[2] == 3, "%ux%ux%u", t->dims[0],
+              t->dims[1], t->dims[2]);
 }
 
 Test(model, a_block_with_an_output_of_its_own)
@@ -312,8 +336,8 @@ Test(model, every_operator_and_key_is_documented)
         const char *end = strstr(head + 1, "\n### ");
         const char *section = end ? arena_strndup(arena, head, (size_t)(end - head)) : head;
         for (uint32_t k = 0; k < MAX_LAYER_KEYS && layer_ops[i].keys[k]; k++) {
-            cr_expect(strstr(section, arena_printf(arena, "`%s`", layer_ops[i].keys[k])), "%s: `%s` is not documented", layer_ops[i].name,
-                      layer_ops[i].keys[k]);
+            cr_expect(strstr(section, arena_printf(arena, "`%s`", layer_ops[i].keys[k])),
+                      "%s: `%s` is not documented", layer_ops[i].name, layer_ops[i].keys[k]);
         }
     }
 }

@@ -11,12 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint32_t pick(uint64_t *rng, uint32_t low, uint32_t high) {
+static uint32_t pick(uint64_t *rng, uint32_t low, uint32_t high)
+{
     return low + (uint32_t)(kit_random(rng) % (high - low + 1));
 }
 
 /* A random window that is not empty. */
-static bool random_term(uint64_t *rng, struct rt_clear_term *t, struct lterm *l) {
+static bool random_term(uint64_t *rng, struct rt_clear_term *t, struct lterm *l)
+{
     memset(t, 0, sizeof *t);
     memset(l, 0, sizeof *l);
     t->groups = pick(rng, 1, 3);
@@ -52,7 +54,8 @@ static bool random_term(uint64_t *rng, struct rt_clear_term *t, struct lterm *l)
     return t->out[1] != 0 && t->out[2] != 0;
 }
 
-Test(clear, map_is_the_compilers) {
+Test(clear, map_is_the_compilers)
+{
     uint64_t rng = kit_seed();
     unsigned done = 0;
     for (int trial = 0; trial < 400; trial++) {
@@ -97,7 +100,8 @@ Test(clear, map_is_the_compilers) {
 }
 
 /* 1x3 window [1 10 100] on 1 2 3 4, one column of padding on both sides, every border. */
-Test(clear, map_by_hand) {
+Test(clear, map_by_hand)
+{
     static const double values[] = {1, 10, 100};
     static const double x[] = {1, 2, 3, 4, 5, 6, 7, 8};
     static const struct {
@@ -124,7 +128,8 @@ Test(clear, map_by_hand) {
     }
 }
 
-Test(clear, bias_poly_and_sums) {
+Test(clear, bias_poly_and_sums)
+{
     static const double values[] = {9, 1, 2, 3, 10, 20, 30};
     double y[4] = {1, 1, 1, 1};
     rt_clear_bias(values, 1, 2, 2, y);
@@ -144,7 +149,8 @@ Test(clear, bias_poly_and_sums) {
 }
 
 /* Random descriptors, good and bad: both sides judge and place alike. */
-Test(packing, is_the_compilers) {
+Test(packing, is_the_compilers)
+{
     uint64_t rng = kit_seed();
     unsigned good = 0, bad = 0;
     for (int trial = 0; trial < 30000; trial++) {
@@ -194,7 +200,8 @@ Test(packing, is_the_compilers) {
     cr_assert(good > 500 && bad > 500, "%u good, %u bad", good, bad);
 }
 
-Test(packing, refusals) {
+Test(packing, refusals)
+{
     static const uint32_t outside[2] = {0, 2};
     static const struct {
         struct rt_packing p;

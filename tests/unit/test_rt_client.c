@@ -25,7 +25,8 @@ static const struct kit_shape toy = {.log_n = 10,
                                      .output_level = 1,
                                      .input_scale = 0x1p40};
 
-static rt_secret *load(struct kit *k) {
+static rt_secret *load(struct kit *k)
+{
     char path[128];
     struct rt_error err;
     rt_secret *s;
@@ -34,7 +35,8 @@ static rt_secret *load(struct kit *k) {
     return s;
 }
 
-Test(client, key_files) {
+Test(client, key_files)
+{
     struct kit k;
     kit_make(&k, &toy);
     kit_key(&k, 0, 1);
@@ -73,7 +75,8 @@ Test(client, key_files) {
     kit_drop(&k);
 }
 
-Test(client, keygen_fails_cleanly) {
+Test(client, keygen_fails_cleanly)
+{
     struct kit k;
     kit_make(&k, &toy);
     struct rt_error err;
@@ -95,7 +98,8 @@ Test(client, keygen_fails_cleanly) {
 }
 
 /* The relations that core.h promises: b_j + a_j s' - g_j s is small, for every digit and limb. */
-Test(client, keys_are_what_they_say) {
+Test(client, keys_are_what_they_say)
+{
     struct kit k;
     static struct kit_shape shape;
     shape = toy;
@@ -164,7 +168,8 @@ Test(client, keys_are_what_they_say) {
     kit_drop(&k);
 }
 
-Test(client, fresh_ciphertexts) {
+Test(client, fresh_ciphertexts)
+{
     struct kit k;
     kit_make(&k, &toy);
     kit_output(&k, 0, 0x1p40);
@@ -203,7 +208,8 @@ Test(client, fresh_ciphertexts) {
     kit_drop(&k);
 }
 
-Test(client, normalisation_and_packing) {
+Test(client, normalisation_and_packing)
+{
     struct kit k;
     kit_make(&k, &toy);
     struct rt_interface *m = &k.model;
@@ -237,7 +243,8 @@ Test(client, normalisation_and_packing) {
     (void)unlink(path);
     unsigned entries = kit_entries(&k);
     cr_assert_eq(rt_encrypt(s, m, x, path, &err), RT_ERR_ARGUMENT);
-    cr_assert_not_null(strstr(err.text, "channel 1, row 0, column 2 is not finite"), "%s", err.text);
+    cr_assert_not_null(strstr(err.text, "channel 1, row 0, column 2 is not finite"), "%s",
+                       err.text);
     x[17] = 1e9; /* 2^31 at scale 2^40 and 90 bits of modulus: fits; at 1e17 it does not */
     cr_assert_eq(rt_encrypt(s, m, x, path, &err), RT_OK, "%s", err.text);
     (void)unlink(path);
@@ -250,7 +257,8 @@ Test(client, normalisation_and_packing) {
 }
 
 /* Another key of the same model, and a secret loaded for another model. */
-Test(client, wrong_key) {
+Test(client, wrong_key)
+{
     struct kit k;
     kit_make(&k, &toy);
     kit_output(&k, 0, 0x1p40);
@@ -285,7 +293,8 @@ Test(client, wrong_key) {
     kit_drop(&k);
 }
 
-Test(client, no_core_dumps_while_secret) {
+Test(client, no_core_dumps_while_secret)
+{
     struct kit k;
     kit_make(&k, &toy);
     kit_keygen(&k, 1);

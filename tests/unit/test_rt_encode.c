@@ -26,20 +26,22 @@ struct bench {
     struct core_ctx *ctx;
 };
 
-static void bench_open(struct bench *b) {
+static void bench_open(struct bench *b)
+{
     struct rt_error err;
     kit_make(&b->kit, &toy);
     cr_assert_eq(core_ctx_open(&b->ctx, &b->kit.model, &err), RT_OK, "%s", err.text);
 }
 
-static void bench_close(struct bench *b) {
+static void bench_close(struct bench *b)
+{
     core_ctx_close(b->ctx);
     kit_drop(&b->kit);
 }
 
 /* z_j = sum_k c_k xi^(5^j k), in long double, with the exponent reduced exactly. */
-static void embed_naive(const double *c, unsigned log_p, size_t j, long double *re,
-                        long double *im) {
+static void embed_naive(const double *c, unsigned log_p, size_t j, long double *re, long double *im)
+{
     size_t p = (size_t)1 << log_p;
     uint64_t power = 1;
     for (size_t i = 0; i < j; i++) {
@@ -54,7 +56,8 @@ static void embed_naive(const double *c, unsigned log_p, size_t j, long double *
     }
 }
 
-Test(encode, embedding_is_its_definition) {
+Test(encode, embedding_is_its_definition)
+{
     struct bench b;
     bench_open(&b);
     uint64_t rng = kit_seed();
@@ -81,7 +84,8 @@ Test(encode, embedding_is_its_definition) {
 
 /* Encodes to the full ring, back to coefficient form. */
 static void encode_full(struct bench *b, uint64_t *out, const double *re, const double *im,
-                        unsigned log_p, double scale, unsigned level) {
+                        unsigned log_p, double scale, unsigned level)
+{
     struct ring_basis basis = {level, 0};
     struct rt_error err;
     double *work = malloc(1024 * sizeof *work);
@@ -94,7 +98,8 @@ static void encode_full(struct bench *b, uint64_t *out, const double *re, const 
     free(work);
 }
 
-Test(encode, round_trip) {
+Test(encode, round_trip)
+{
     struct bench b;
     bench_open(&b);
     const struct ring *r = b.ctx->ring;
@@ -131,7 +136,8 @@ Test(encode, round_trip) {
 }
 
 /* A periodic vector is the same polynomial whether its period is told or not. */
-Test(encode, subring_equals_full) {
+Test(encode, subring_equals_full)
+{
     struct bench b;
     bench_open(&b);
     const struct ring *r = b.ctx->ring;
@@ -167,7 +173,8 @@ Test(encode, subring_equals_full) {
 }
 
 /* Random residues are random integers below Q: decode must read them as FLINT's CRT does. */
-Test(encode, decode_is_exact) {
+Test(encode, decode_is_exact)
+{
     struct bench b;
     bench_open(&b);
     const struct ring *r = b.ctx->ring;
@@ -205,8 +212,10 @@ Test(encode, decode_is_exact) {
     bench_close(&b);
 }
 
-/* The exact product of two encodings modulo X^N + 1 (FLINT) is the encoding of the slots' products. */
-Test(encode, products_of_slots) {
+/* The exact product of two encodings modulo X^N + 1 (FLINT) is the encoding of the slots' products.
+ */
+Test(encode, products_of_slots)
+{
     struct bench b;
     bench_open(&b);
     const struct ring *r = b.ctx->ring;
@@ -256,7 +265,8 @@ Test(encode, products_of_slots) {
     bench_close(&b);
 }
 
-Test(encode, refuses_what_does_not_fit) {
+Test(encode, refuses_what_does_not_fit)
+{
     struct bench b;
     bench_open(&b);
     struct rt_error err;

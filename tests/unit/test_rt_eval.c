@@ -20,9 +20,10 @@ static const struct kit_shape toy = {.log_n = 10,
                                      .output_level = 2,
                                      .input_scale = 0x1p40};
 
-/* ---- parameters -------------------------------------------------------------------------------- */
+/* ---- parameters ------------------------------------------------------------------------------ */
 
-static enum rt_status check(const struct rt_interface *m, struct rt_error *err) {
+static enum rt_status check(const struct rt_interface *m, struct rt_error *err)
+{
     struct core_ctx *c;
     memset(err, 0, sizeof *err);
     enum rt_status s = core_ctx_open(&c, m, err);
@@ -32,7 +33,8 @@ static enum rt_status check(const struct rt_interface *m, struct rt_error *err) 
 }
 
 /* Distinct primes that add up to `most` bits as nearly as can be, from below or from above. */
-static uint32_t fill_bits(uint64_t *q, uint32_t log_n, double most, bool over) {
+static uint32_t fill_bits(uint64_t *q, uint32_t log_n, double most, bool over)
+{
     uint32_t count = 0;
     double left = most;
     /* each takes 24 to 30 bits, so what is left for the last one is a size that has primes */
@@ -47,7 +49,8 @@ static uint32_t fill_bits(uint64_t *q, uint32_t log_n, double most, bool over) {
 }
 
 /* The table of eprint 2024/463: as much as it allows passes, the least that is more does not. */
-Test(parameters, security_table) {
+Test(parameters, security_table)
+{
     static const struct {
         uint32_t log_n;
         double most;
@@ -55,8 +58,13 @@ Test(parameters, security_table) {
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         for (int over = 0; over < 2; over++) {
             struct kit k;
-            struct kit_shape shape = {.log_n = table[i].log_n, .alpha = 1, .insecure = 1, .n = 8,
-                                      .num_in = 1, .num_out = 1, .input_scale = 0x1p10};
+            struct kit_shape shape = {.log_n = table[i].log_n,
+                                      .alpha = 1,
+                                      .insecure = 1,
+                                      .n = 8,
+                                      .num_in = 1,
+                                      .num_out = 1,
+                                      .input_scale = 0x1p10};
             kit_make(&k, &shape);
             uint64_t q[64];
             k.model.params.q = q;
@@ -77,54 +85,70 @@ Test(parameters, security_table) {
     }
 }
 
-static void bad_prime(struct kit *k) {
+static void bad_prime(struct kit *k)
+{
     k->q[1] += 2;
 }
-static void equal_primes(struct kit *k) {
+static void equal_primes(struct kit *k)
+{
     k->q[1] = k->q[0];
 }
-static void large_prime(struct kit *k) {
+static void large_prime(struct kit *k)
+{
     k->q[0] = (UINT64_C(1) << 51) + 1;
 }
-static void degree(struct kit *k) {
+static void degree(struct kit *k)
+{
     k->model.params.log_n = 18;
 }
-static void no_primes(struct kit *k) {
+static void no_primes(struct kit *k)
+{
     k->model.params.num_q = 0;
 }
-static void many_primes(struct kit *k) {
+static void many_primes(struct kit *k)
+{
     k->model.params.num_p = UINT32_MAX;
 }
-static void no_digits(struct kit *k) {
+static void no_digits(struct kit *k)
+{
     k->model.params.alpha = 0;
 }
-static void key_step(struct kit *k) {
+static void key_step(struct kit *k)
+{
     kit_key(k, 512, 0);
 }
-static void key_level(struct kit *k) {
+static void key_level(struct kit *k)
+{
     kit_key(k, 1, 3);
 }
-static void key_twice(struct kit *k) {
+static void key_twice(struct kit *k)
+{
     kit_key(k, 1, 1);
     kit_key(k, 1, 2);
 }
-static void input_level(struct kit *k) {
+static void input_level(struct kit *k)
+{
     k->model.input_level = 3;
 }
-static void output_scale(struct kit *k) {
+static void output_scale(struct kit *k)
+{
     k->model.output_scale = NAN;
 }
-static void packing(struct kit *k) {
+static void packing(struct kit *k)
+{
     k->model.input.n = 1024;
 }
-static void outputs(struct kit *k) {
+static void outputs(struct kit *k)
+{
     k->model.num_outputs = 5;
 }
-static void deviation(struct kit *k) {
+static void deviation(struct kit *k)
+{
     k->std[1] = 0;
 }
 
-Test(parameters, refusals) {
+Test(parameters, refusals)
+{
     static const struct {
         void (*spoil)(struct kit *k);
         const char *text;
@@ -156,7 +180,8 @@ Test(parameters, refusals) {
     }
 }
 
-Test(parameters, fingerprint) {
+Test(parameters, fingerprint)
+{
     struct kit k;
     kit_make(&k, &toy);
     struct rt_error err;
@@ -170,7 +195,7 @@ Test(parameters, fingerprint) {
     kit_drop(&k);
 }
 
-/* ---- operations: one mistake each ---------------------------------------------------------------- */
+/* ---- operations: one mistake each ------------------------------------------------------------ */
 
 struct mistake {
     const char *text; /* NULL: allowed */
@@ -229,7 +254,9 @@ static const struct mistake mistakes[] = {
      2},
     {"rt_rescale: cannot drop 3 primes at level 2", {{KIT_RESCALE, 2, 0, 0, 3}}, 1},
     {"rt_rescale: nothing to drop", {{KIT_RESCALE, 2, 0, 0, 0}}, 1},
-    {"rt_rescale: register 2 is an extended", {{KIT_LIFT, 2, 0, 0, 0}, {KIT_RESCALE, 2, 2, 0, 1}}, 2},
+    {"rt_rescale: register 2 is an extended",
+     {{KIT_LIFT, 2, 0, 0, 0}, {KIT_RESCALE, 2, 2, 0, 1}},
+     2},
     {"rt_drop_to: from level 2 to 3", {{KIT_DROP_TO, 2, 0, 0, 3}}, 1},
     {"rt_drop_to: from level 2 to -1", {{KIT_DROP_TO, 2, 0, 0, -1}}, 1},
     {"rt_raise_scale: factor 0", {{KIT_RAISE, 2, 0, 0, 0}}, 1},
@@ -261,7 +288,8 @@ static const struct mistake mistakes[] = {
      3},
 };
 
-static void one_of_each(struct kit *k) {
+static void one_of_each(struct kit *k)
+{
     static const double v[512] = {0.5, 0.25};
     kit_make(k, &toy);
     kit_key(k, 1, 2);
@@ -273,7 +301,8 @@ static void one_of_each(struct kit *k) {
     k->reg_words[11] = 1024;
 }
 
-Test(operations, preconditions) {
+Test(operations, preconditions)
+{
     static const double x[1024] = {1};
     for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
         struct kit k;
@@ -291,8 +320,8 @@ Test(operations, preconditions) {
         } else {
             cr_assert_not(ok, "case %zu (%s) was accepted", i, mistakes[i].text);
             cr_assert_eq(err.status, RT_ERR_ARGUMENT);
-            cr_assert_not_null(strstr(err.text, mistakes[i].text), "case %zu: wanted '%s', got '%s'",
-                               i, mistakes[i].text, err.text);
+            cr_assert_not_null(strstr(err.text, mistakes[i].text),
+                               "case %zu: wanted '%s', got '%s'", i, mistakes[i].text, err.text);
             cr_assert_not_null(strstr(err.text, "kit: layer 'layer' (line 7): "), "%s", err.text);
             cr_assert_eq(entries, 4, "an output was written");
         }
@@ -301,7 +330,8 @@ Test(operations, preconditions) {
 }
 
 /* The output must be what the interface says. */
-Test(operations, output) {
+Test(operations, output)
+{
     static const double x[1024] = {1};
     static const struct {
         struct kit_op op;
@@ -325,7 +355,8 @@ Test(operations, output) {
     }
 }
 
-Test(operations, in_place) {
+Test(operations, in_place)
+{
     /* every operation that allows it, with out = in and with out elsewhere: the same result */
     static const double x[1024] = {1, -2, 3, 4, 5};
     double y[512];
@@ -352,20 +383,22 @@ Test(operations, in_place) {
     }
 }
 
-/* ---- life cycle ------------------------------------------------------------------------------------ */
+/* ---- life cycle ------------------------------------------------------------------------------ */
 
 struct seen {
     unsigned calls;
     double done[4];
 };
 
-static void see(void *ctx, const struct rt_layer *layer, double done) {
+static void see(void *ctx, const struct rt_layer *layer, double done)
+{
     struct seen *s = ctx;
     cr_assert_str_eq(layer->name, "layer");
     s->done[s->calls++ % 4] = done;
 }
 
-Test(operations, progress_and_memory) {
+Test(operations, progress_and_memory)
+{
     static const double x[1024] = {1};
     struct kit k;
     one_of_each(&k);
@@ -402,7 +435,8 @@ Test(operations, progress_and_memory) {
     kit_drop(&k);
 }
 
-Test(operations, bad_programs) {
+Test(operations, bad_programs)
+{
     struct kit k;
     one_of_each(&k);
     kit_write_data(&k);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every reader against every kind of bad file: an error that says what, never a wrong acceptance. */
+/* Every reader against every kind of bad file: an error that says what, never a wrong acceptance.
+ */
 #include "rt_kit.h"
 
 #include <criterion/criterion.h>
@@ -10,7 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The smallest ring, so that a key file has a few thousand bytes and each of them can be changed. */
+/* The smallest ring, so that a key file has a few thousand bytes and each of them can be changed.
+ */
 static const struct kit_shape tiny = {.log_n = 4,
                                       .q_bits = {30, 20},
                                       .p_bits = {30},
@@ -37,7 +39,8 @@ struct world {
 };
 
 /* A program with one of everything; all five files are made and good. */
-static void world_open(struct world *w) {
+static void world_open(struct world *w)
+{
     static const double x[16] = {1, 2, 3, 4, 5, 6, 7, 8};
     static const double weight[8] = {1, -1, 1, -1, 1, -1, 1, -1};
     double y[8];
@@ -62,7 +65,8 @@ static void world_open(struct world *w) {
     cr_assert_eq(rt_eval_open(&w->eval, &k->program, w->path[DATA], w->path[KEYS], 1, &err), RT_OK);
 }
 
-static void world_close(struct world *w) {
+static void world_close(struct world *w)
+{
     rt_secret_free(w->secret);
     rt_eval_close(w->eval);
     for (int f = 0; f < NUM_FILES; f++) {
@@ -72,7 +76,8 @@ static void world_close(struct world *w) {
 }
 
 /* Uses file f as its reader would. */
-static enum rt_status use(struct world *w, enum file f, struct rt_error *err) {
+static enum rt_status use(struct world *w, enum file f, struct rt_error *err)
+{
     enum rt_status s;
     rt_secret *secret;
     rt_eval *eval;
@@ -107,13 +112,15 @@ static enum rt_status use(struct world *w, enum file f, struct rt_error *err) {
 }
 
 /* The message is one line and begins with the file's name. */
-static void check_message(const struct world *w, enum file f, const struct rt_error *err) {
+static void check_message(const struct world *w, enum file f, const struct rt_error *err)
+{
     cr_assert_eq(strncmp(err->text, w->path[f], strlen(w->path[f])), 0, "%s", err->text);
     cr_assert_null(strchr(err->text, '\n'));
     cr_assert_neq(err->status, RT_OK);
 }
 
-static void refuse(struct world *w, enum file f, const char *how, size_t at) {
+static void refuse(struct world *w, enum file f, const char *how, size_t at)
+{
     struct rt_error err;
     enum rt_status s = use(w, f, &err);
     cr_assert_neq(s, RT_OK, "%s accepted: %s at %zu", names[f], how, at);
@@ -121,7 +128,8 @@ static void refuse(struct world *w, enum file f, const char *how, size_t at) {
     check_message(w, f, &err);
 }
 
-Test(files, truncated) {
+Test(files, truncated)
+{
     struct world w;
     world_open(&w);
     for (int f = 0; f < NUM_FILES; f++) {
@@ -142,7 +150,8 @@ Test(files, truncated) {
 }
 
 /* Every byte of every file, one bit and all bits. */
-Test(files, flipped) {
+Test(files, flipped)
+{
     struct world w;
     world_open(&w);
     for (int f = 0; f < NUM_FILES; f++) {
@@ -163,7 +172,8 @@ Test(files, flipped) {
 }
 
 /* The same with the checksum made right: a clean error or a clean run, and no harm either way. */
-Test(files, forged) {
+Test(files, forged)
+{
     struct world w;
     world_open(&w);
     unsigned accepted = 0;
@@ -197,7 +207,7 @@ Test(files, forged) {
     world_close(&w);
 }
 
-/* ---- each rule by name ------------------------------------------------------------------------ */
+/* ---- each rule by name ----------------------------------------------------------------------- */
 
 struct rule {
     enum file file;
@@ -212,7 +222,8 @@ static const struct rule rules[] = {
     {INPUT, 0, 1, 'X', RT_ERR_FORMAT, "not a Weft file"},
     {INPUT, 8, 4, 3, RT_ERR_FORMAT, "file is v3, this build reads v1"},
     {KEYS, 12, 4, RT_KIND_CIPHERTEXT, RT_ERR_MISMATCH, "is a ciphertext, expected evaluation keys"},
-    {SECRET, 12, 4, RT_KIND_EVAL_KEYS, RT_ERR_MISMATCH, "is evaluation keys, expected a secret key"},
+    {SECRET, 12, 4, RT_KIND_EVAL_KEYS, RT_ERR_MISMATCH,
+     "is evaluation keys, expected a secret key"},
     {INPUT, 12, 4, RT_KIND_MODEL_DATA, RT_ERR_MISMATCH, "is model data, expected a ciphertext"},
     {DATA, 12, 4, RT_KIND_SECRET_KEY, RT_ERR_MISMATCH, "is a secret key, expected model data"},
     {INPUT, 12, 4, 99, RT_ERR_MISMATCH, "is of an unknown kind, expected a ciphertext"},
@@ -267,7 +278,8 @@ static const struct rule rules[] = {
     {DATA, 96, 8, 0, RT_ERR_MISMATCH, "not the data that this program was built with"},
 };
 
-Test(files, rules) {
+Test(files, rules)
+{
     struct world w;
     world_open(&w);
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
@@ -289,8 +301,10 @@ Test(files, rules) {
     world_close(&w);
 }
 
-/* An insecure file in a secure program: the header alone says so, before anything else is compared. */
-Test(files, insecure_in_secure) {
+/* An insecure file in a secure program: the header alone says so, before anything else is compared.
+ */
+Test(files, insecure_in_secure)
+{
     struct world w;
     world_open(&w);
     static const struct kit_shape secure = {.log_n = 11,
@@ -307,14 +321,15 @@ Test(files, insecure_in_secure) {
     struct rt_error err;
     rt_secret *s;
     cr_assert_eq(rt_secret_load(&s, &k.model, w.path[SECRET], &err), RT_ERR_MISMATCH);
-    cr_assert_not_null(strstr(err.text, "insecure toy parameters, refused by a secure program"), "%s",
-                       err.text);
+    cr_assert_not_null(strstr(err.text, "insecure toy parameters, refused by a secure program"),
+                       "%s", err.text);
     kit_drop(&k);
     world_close(&w);
 }
 
 /* c1 = 0 says the message in the clear: refused when read and when written. */
-Test(files, transparent) {
+Test(files, transparent)
+{
     struct world w;
     world_open(&w);
     struct rt_error err;
@@ -351,7 +366,8 @@ Test(files, transparent) {
     world_close(&w);
 }
 
-Test(files, not_a_file) {
+Test(files, not_a_file)
+{
     struct world w;
     world_open(&w);
     struct rt_error err;
@@ -373,7 +389,8 @@ Test(files, not_a_file) {
 }
 
 /* Where the output cannot be written, the message says so and nothing is left. */
-Test(files, cannot_write) {
+Test(files, cannot_write)
+{
     struct world w;
     world_open(&w);
     struct rt_error err;
@@ -388,11 +405,12 @@ Test(files, cannot_write) {
     world_close(&w);
 }
 
-/* ---- model data: tables ------------------------------------------------------------------------ */
+/* ---- model data: tables ---------------------------------------------------------------------- */
 
 /* Model data of n values that are not looked at, one rectangle and one plaintext. */
 static size_t data_file(uint8_t *to, const uint64_t head[4], const struct core_rect *r,
-                        const struct core_plain *p, double value) {
+                        const struct core_plain *p, double value)
+{
     struct core_header h;
     memset(&h, 0, sizeof h);
     memcpy(h.magic, "WEFTFILE", 8);
@@ -409,13 +427,20 @@ static size_t data_file(uint8_t *to, const uint64_t head[4], const struct core_r
     return at;
 }
 
-Test(files, model_data_tables) {
+Test(files, model_data_tables)
+{
     struct kit k;
     kit_make(&k, &tiny);
     char path[128];
     kit_path(&k, path, "model.dat");
-#define RECT {1, 2, 3, 3, 1, 0}
-#define PLAIN {0, 1, 8, 8, 1, 0, 0, 1024}
+#define RECT                                                                                       \
+    {                                                                                              \
+        1, 2, 3, 3, 1, 0                                                                           \
+    }
+#define PLAIN                                                                                      \
+    {                                                                                              \
+        0, 1, 8, 8, 1, 0, 0, 1024                                                                  \
+    }
     static const struct {
         uint64_t head[4];
         struct core_rect rect;
@@ -455,8 +480,8 @@ Test(files, model_data_tables) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint8_t bytes[256];
-        size_t size = data_file(bytes, cases[i].head, &cases[i].rect, &cases[i].plain,
-                                cases[i].value);
+        size_t size =
+            data_file(bytes, cases[i].head, &cases[i].rect, &cases[i].plain, cases[i].value);
         kit_write(path, bytes, size);
         uint64_t sum;
         memcpy(&sum, bytes + 56, 8);
@@ -478,14 +503,16 @@ Test(files, model_data_tables) {
 }
 
 /* Rectangles are what rt.h says, and a wrong period is noticed. */
-Test(files, plaintext_rectangles) {
+Test(files, plaintext_rectangles)
+{
     static const double values[] = {1, 10, 100};
     static const struct core_rect rects[] = {
         {1, 2, 3, 8, 2, 0}, /* 1 3 5  9 11 13 */
         {3, 1, 2, 0, 8, 1}, /* 3 11 */
         {15, 1, 2, 0, 1, 2} /* 15 0 */
     };
-    static const struct core_plain plains[] = {{0, 2, 16, 8, 0, 0, 0, 1}, {0, 3, 16, 8, 0, 0, 0, 1}};
+    static const struct core_plain plains[] = {{0, 2, 16, 8, 0, 0, 0, 1},
+                                               {0, 3, 16, 8, 0, 0, 0, 1}};
     struct rt_data d;
     memset(&d, 0, sizeof d);
     d.values = values;
@@ -501,7 +528,8 @@ Test(files, plaintext_rectangles) {
 }
 
 /* A data file that passes its own rules but does not fit the program is named too. */
-Test(files, data_that_does_not_fit) {
+Test(files, data_that_does_not_fit)
+{
     static const struct {
         uint32_t n, period;
         int32_t level;

@@ -530,8 +530,8 @@ static double square(double x)
 Test(noise, formulas)
 {
     double n = 16384, scale = 0x1p40;
-    /* a uniform rounding of all coefficients, real part: N/12/2 */
-    cr_assert_float_eq(sim_var_rounding(n, 1), n / 24, 1e-9);
+    /* the rounding of a real vector is real: N/12 */
+    cr_assert_float_eq(sim_var_encoding(n, 1), n / 12, 1e-9);
     cr_assert_float_eq(sim_var_fresh(n, 1), n * 3.2 * 3.2 / 2, 1e-6);
     /* two parts at the mean of |s|^2 = 2N/3: the textbook's N/12 (1 + 2N/3) / 2 */
     cr_assert_float_eq(sim_var_mod_down(n, 1, 2 * n / 3, 2) / (n / 24 * (1 + 2 * n / 3)), 1, 1e-12);
@@ -540,7 +540,7 @@ Test(noise, formulas)
     cr_assert_float_eq(sim_var_digit(n, 1, 100, 100) / (n / 24 * n * 3.2 * 3.2), 1, 1e-12);
     cr_assert_float_eq(sim_var_digit(n, 1, 100, 110) / sim_var_digit(n, 1, 100, 100), 0x1p-20,
                        1e-12);
-    cr_assert_float_eq(sim_var_rounding(n, scale) * square(scale) / sim_var_rounding(n, 1), 1,
+    cr_assert_float_eq(sim_var_encoding(n, scale) * square(scale) / sim_var_encoding(n, 1), 1,
                        1e-12);
     cr_assert_float_eq(
         sim_var_mod_down(n, scale, 5, 2) * square(scale) / sim_var_mod_down(n, 1, 5, 2), 1, 1e-12);
@@ -610,7 +610,7 @@ static double measured_variance(double scale, bool rescaled)
 /* In units of coefficients: encryption and encoding are the same at every scale. */
 Test(noise, fresh_ciphertext)
 {
-    double want = 8192 * 3.2 * 3.2 / 2 + 8192 / 24.0;
+    double want = 8192 * 3.2 * 3.2 / 2 + 8192 / 12.0;
     cr_assert_float_eq(measured_variance(0x1p30, false) / want, 1, 0.05);
     cr_assert_float_eq(measured_variance(0x1p20, false) / want, 1, 0.05);
 }
@@ -663,7 +663,7 @@ static double rotation_variance(uint32_t special_bits)
 
 Test(noise, key_switching)
 {
-    double n = 4096, fixed = n * 3.2 * 3.2 / 2 + n / 24 + n / 24 * (1 + 2 * n / 3);
+    double n = 4096, fixed = n * 3.2 * 3.2 / 2 + n / 12 + n / 24 * (1 + 2 * n / 3);
     /* digits as large as P: two terms that dwarf the rest */
     double want = fixed + 2 * (n / 24 * n * 3.2 * 3.2);
     cr_assert_float_eq(rotation_variance(40) / want, 1, 0.1);
@@ -691,7 +691,7 @@ Test(noise, bound_is_six_standard_deviations)
     build1(&b, OP_output, input(&b));
     p->reference = nn->nodes;
 
-    double six = 6 * sqrt(8192 * 3.2 * 3.2 / 2 + 8 / 24.0) / 0x1p30;
+    double six = 6 * sqrt(8192 * 3.2 * 3.2 / 2 + 8 / 12.0) / 0x1p30;
     double bound = sim_error_bound(p, NULL, 200);
     /* the worst of four slots, each estimated to 1 / sqrt(400) */
     cr_assert(bound > six * 0.9 && bound < six * 1.3, "%g, %g", bound, six);

@@ -165,7 +165,7 @@ ParameterizedTest(struct text *t, yaml, refused)
     refused(t->yaml, t->message);
 }
 
-/* ---- scalars ----------------------------------------------------------------------------------- */
+/* ---- scalars -------------------------------------------------------------------------------- */
 
 Test(scalar, integers)
 {
@@ -175,8 +175,26 @@ Test(scalar, integers)
     cr_expect(yaml_int(parse("+3"), -3, 3, &v) && v == 3);
     cr_expect(yaml_int(parse("007"), 0, 10, &v) && v == 7);
     v = 77;
-    static const char *const wrong[] = {"13", "-4", "1.0", "1e1", "0x1", "'1'", "\"1\"", "one", "~", "+", "-", "1-", "--1", "[1]", "{1: 1}",
-                                        "1_000", "9223372036854775808", "99999999999999999999999", "1 2", "true"};
+    static const char *const wrong[] = {"13",
+                                        "-4",
+                                        "1.0",
+                                        "1e1",
+                                        "0x1",
+                                        "'1'",
+                                        "\"1\"",
+                                        "one",
+                                        "~",
+                                        "+",
+                                        "-",
+                                        "1-",
+                                        "--1",
+                                        "[1]",
+                                        "{1: 1}",
+                                        "1_000",
+                                        "9223372036854775808",
+                                        "99999999999999999999999",
+                                        "1 2",
+                                        "true"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         cr_expect(!yaml_int(parse(wrong[i]), -3, 12, &v), "%s", wrong[i]);
     }
@@ -194,7 +212,8 @@ Test(scalar, reals)
     cr_expect(yaml_real(parse("3"), &v) && v == 3);
     cr_expect(yaml_real(parse("1e-400"), &v) && v == 0);
     v = 77;
-    static const char *const wrong[] = {"1e400", "-1e400", "inf", ".inf", "nan", ".nan", "0x1p3", "1,5", "1.2.3", "e5", "'1.0'", "~", "[1]", "1f"};
+    static const char *const wrong[] = {"1e400", "-1e400", "inf", ".inf",  "nan", ".nan", "0x1p3",
+                                        "1,5",   "1.2.3",  "e5",  "'1.0'", "~",   "[1]",  "1f"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         cr_expect(!yaml_real(parse(wrong[i]), &v), "%s", wrong[i]);
     }
@@ -210,8 +229,10 @@ Test(scalar, flags_and_nothing)
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         cr_expect(!yaml_bool(parse(wrong[i]), &v), "%s", wrong[i]);
     }
-    cr_expect(yaml_is_null(parse("~")) && yaml_is_null(parse("null")) && yaml_is_null(yaml_get(parse("a:"), "a")));
-    cr_expect(!yaml_is_null(parse("''")) && !yaml_is_null(parse("0")) && !yaml_is_null(parse("[]")));
+    cr_expect(yaml_is_null(parse("~")) && yaml_is_null(parse("null")) &&
+              yaml_is_null(yaml_get(parse("a:"), "a")));
+    cr_expect(!yaml_is_null(parse("''")) && !yaml_is_null(parse("0")) &&
+              !yaml_is_null(parse("[]")));
 }
 
 Test(scalar, described)

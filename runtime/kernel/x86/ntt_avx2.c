@@ -3,38 +3,41 @@
 /*
  * Transforms in double arithmetic, four words a vector (fp_avx2.h). The output array holds doubles
  * between the passes. Plan: one radix-2 pass if the number of stages is odd, radix-4 passes depth
- * first down to blocks of 16 words, whose last four stages are done in registers: two between vectors,
- * a 4x4 transpose, two more, the transpose back. The inverse is the mirror image.
+ * first down to blocks of 16 words, whose last four stages are done in registers: two between
+ * vectors, a 4x4 transpose, two more, the transpose back. The inverse is the mirror image.
  *
- * Bounds, in units of q, K before a forward pass: x of the first stage is reduced to 1/2, so after it
- * everything is at most 1/2 + 1/2 + K/4; after the second at most 5/4 (1 + K/4) + 1/2 = 7/4 + 5K/16.
- * K = 4 (the input) gives 3, and 3 gives 2.7: always at most 4. The last two stages use f_mul, with
- * 1 + 3K/8 and then 11/8 (1 + 3K/8) + 1/2 < 4. An inverse pass starts from at most 0.51, sums double
- * to 2.04, products are at most 1/2 + 3/8 * 2.04 < 1.3, and everything is reduced at its end.
+ * Bounds, in units of q, K before a forward pass: x of the first stage is reduced to 1/2, so after
+ * it everything is at most 1/2 + 1/2 + K/4; after the second at most 5/4 (1 + K/4) + 1/2, which is
+ * 7/4 + 5K/16. K = 4 (the input) gives 3, and 3 gives 2.7: always at most 4. The last two stages use
+ * f_mul, with 1 + 3K/8 and then 11/8 (1 + 3K/8) + 1/2 < 4. An inverse pass starts from at most
+ * 0.51, sums double to 2.04, products are at most 1/2 + 3/8 * 2.04 < 1.3, and everything is reduced
+ * at its end.
  */
 #if defined(__x86_64__)
 #include "fp_avx2.h"
 #include "x86.h"
 
-INLINE fvec load(const uint64_t *p) {
+INLINE fvec load(const uint64_t *p)
+{
     return _mm256_castsi256_pd(i_load(p));
 }
 
-INLINE void store(uint64_t *p, fvec x) {
+INLINE void store(uint64_t *p, fvec x)
+{
     i_store(p, _mm256_castpd_si256(x));
 }
 
 /* out lane u of vector v = in lane v of vector u. */
-#define TRANSPOSE(x0, x1, x2, x3)                      \
-    do {                                               \
-        fvec t0 = _mm256_unpacklo_pd(x0, x1);          \
-        fvec t1 = _mm256_unpackhi_pd(x0, x1);          \
-        fvec t2 = _mm256_unpacklo_pd(x2, x3);          \
-        fvec t3 = _mm256_unpackhi_pd(x2, x3);          \
-        x0 = _mm256_permute2f128_pd(t0, t2, 0x20);     \
-        x1 = _mm256_permute2f128_pd(t1, t3, 0x20);     \
-        x2 = _mm256_permute2f128_pd(t0, t2, 0x31);     \
-        x3 = _mm256_permute2f128_pd(t1, t3, 0x31);     \
+#define TRANSPOSE(x0, x1, x2, x3)                                                                  \
+    do {                                                                                           \
+        fvec t0 = _mm256_unpacklo_pd(x0, x1);                                                      \
+        fvec t1 = _mm256_unpackhi_pd(x0, x1);                                                      \
+        fvec t2 = _mm256_unpacklo_pd(x2, x3);                                                      \
+        fvec t3 = _mm256_unpackhi_pd(x2, x3);                                                      \
+        x0 = _mm256_permute2f128_pd(t0, t2, 0x20);                                                 \
+        x1 = _mm256_permute2f128_pd(t1, t3, 0x20);                                                 \
+        x2 = _mm256_permute2f128_pd(t0, t2, 0x31);                                                 \
+        x3 = _mm256_permute2f128_pd(t1, t3, 0x31);                                                 \
     } while (0)
 
 /* A twiddle for all lanes. */
@@ -42,30 +45,35 @@ struct twiddle {
     fvec w, wq;
 };
 
-INLINE struct twiddle twiddle_at(const struct ntt_table *t, size_t k) {
+INLINE struct twiddle twiddle_at(const struct ntt_table *t, size_t k)
+{
     struct twiddle r = {f_all((double)t->w[k]), f_ratio(t->ws[k])};
     return r;
 }
 
-INLINE void forward(fvec *x, fvec *y, struct twiddle w, const struct fconsts *c) {
+INLINE void forward(fvec *x, fvec *y, struct twiddle w, const struct fconsts *c)
+{
     fvec r = f_mul_w(*y, w.w, w.wq, c);
     *y = _mm256_sub_pd(*x, r);
     *x = _mm256_add_pd(*x, r);
 }
 
-INLINE void forward_lanes(fvec *x, fvec *y, fvec w, const struct fconsts *c) {
+INLINE void forward_lanes(fvec *x, fvec *y, fvec w, const struct fconsts *c)
+{
     fvec r = f_mul(*y, w, c);
     *y = _mm256_sub_pd(*x, r);
     *x = _mm256_add_pd(*x, r);
 }
 
-INLINE void inverse(fvec *x, fvec *y, struct twiddle w, const struct fconsts *c) {
+INLINE void inverse(fvec *x, fvec *y, struct twiddle w, const struct fconsts *c)
+{
     fvec d = _mm256_sub_pd(*y, *x);
     *x = _mm256_add_pd(*x, *y);
     *y = f_mul_w(d, w.w, w.wq, c);
 }
 
-INLINE void inverse_lanes(fvec *x, fvec *y, fvec w, const struct fconsts *c) {
+INLINE void inverse_lanes(fvec *x, fvec *y, fvec w, const struct fconsts *c)
+{
     fvec d = _mm256_sub_pd(*y, *x);
     *x = _mm256_add_pd(*x, *y);
     *y = f_mul(d, w, c);
@@ -80,7 +88,8 @@ struct lane_twiddles {
     fvec four, even, odd;
 };
 
-INLINE struct lane_twiddles lanes_at(const struct ntt_table *t, size_t size, size_t b) {
+INLINE struct lane_twiddles lanes_at(const struct ntt_table *t, size_t size, size_t b)
+{
     ivec lo = i_load(t->w + size / 2 + 8 * b);
     ivec hi = i_load(t->w + size / 2 + 8 * b + 4);
     struct lane_twiddles r;
@@ -90,10 +99,11 @@ INLINE struct lane_twiddles lanes_at(const struct ntt_table *t, size_t size, siz
     return r;
 }
 
-/* ---- forward -------------------------------------------------------------------------------------- */
+/* ---- forward */
 
 static void forward_16(uint64_t *a, const struct ntt_table *t, size_t size, size_t b,
-                       const struct fconsts *c) {
+                       const struct fconsts *c)
+{
     size_t k = size / 16 + b;
     struct twiddle w0 = twiddle_at(t, k);
     struct twiddle w1 = twiddle_at(t, 2 * k);
@@ -124,7 +134,8 @@ static void forward_16(uint64_t *a, const struct ntt_table *t, size_t size, size
 }
 
 static void forward_block(uint64_t *a, unsigned log, size_t k, const struct ntt_table *t,
-                          size_t size, const struct fconsts *c) {
+                          size_t size, const struct fconsts *c)
+{
     if (log == 4) {
         forward_16(a, t, size, k - size / 16, c);
         return;
@@ -163,7 +174,8 @@ static void forward_block(uint64_t *a, unsigned log, size_t k, const struct ntt_
     }
 }
 
-static void ntt_avx2(uint64_t *out, const uint64_t *in, const struct ntt_table *t, unsigned log_m) {
+static void ntt_avx2(uint64_t *out, const uint64_t *in, const struct ntt_table *t, unsigned log_m)
+{
     if (log_m < 4) {
         struct kernels ref;
         k_init_ref(&ref);
@@ -178,11 +190,13 @@ static void ntt_avx2(uint64_t *out, const uint64_t *in, const struct ntt_table *
     forward_block(out, log_m, 1, t, size, &c);
 }
 
-/* ---- inverse -------------------------------------------------------------------------------------- */
+/* ---- inverse */
 
-/* Block b of 16 words. Rows are taken in reversed order, so lanes meet the mirrored block's twiddles. */
+/* Block b of 16 words. Rows are taken in reversed order, so lanes meet the mirrored block's
+ * twiddles. */
 static void inverse_16(uint64_t *out, const uint64_t *in, const struct ntt_table *t, size_t size,
-                       size_t b, const struct fconsts *c) {
+                       size_t b, const struct fconsts *c)
+{
     size_t mirror = size / 16 - 1 - b;
     size_t k = 2 * (size / 16) - 1 - b;
     struct twiddle w0 = twiddle_at(t, k);
@@ -213,7 +227,8 @@ static void inverse_16(uint64_t *out, const uint64_t *in, const struct ntt_table
 
 /* Block number `block` of size 2^log; leaves doubles of at most 0.51 q. */
 static void inverse_block(uint64_t *out, const uint64_t *in, unsigned log, size_t block,
-                          const struct ntt_table *t, size_t size, const struct fconsts *c) {
+                          const struct ntt_table *t, size_t size, const struct fconsts *c)
+{
     if (log == 4) {
         inverse_16(out, in, t, size, block, c);
         return;
@@ -253,7 +268,8 @@ static void inverse_block(uint64_t *out, const uint64_t *in, unsigned log, size_
 }
 
 static void intt_avx2(uint64_t *out, const uint64_t *in, const struct ntt_table *t, unsigned log_m,
-                      uint64_t constant) {
+                      uint64_t constant)
+{
     if (log_m < 4) {
         struct kernels ref;
         k_init_ref(&ref);
@@ -269,7 +285,8 @@ static void intt_avx2(uint64_t *out, const uint64_t *in, const struct ntt_table 
     }
 }
 
-void k_ntt_avx2(struct kernels *k) {
+void k_ntt_avx2(struct kernels *k)
+{
     k->ntt = ntt_avx2;
     k->intt = intt_avx2;
 }

@@ -2,8 +2,8 @@
 
 /*
  * Pointwise kernels, inner products and base conversion with AVX2 and FMA, four words a vector.
- * Products are in doubles (fp_avx2.h); sums of products in integers, with operands split at 26 bits.
- * The last one to three words of a length go through ref.c. gather and the conversions from
+ * Products are in doubles (fp_avx2.h); sums of products in integers, with operands split at 26
+ * bits. The last one to three words of a length go through ref.c. gather and the conversions from
  * integers and reals stay with ref.c: AVX2 has nothing that makes them faster.
  */
 #if defined(__x86_64__)
@@ -11,48 +11,54 @@
 #include "x86.h"
 
 /* x < 2^63; x - m if that is not negative, else x: blendv looks at the sign bit. */
-INLINE ivec i_once(ivec x, ivec m) {
+INLINE ivec i_once(ivec x, ivec m)
+{
     ivec d = _mm256_sub_epi64(x, m);
-    return _mm256_castpd_si256(_mm256_blendv_pd(_mm256_castsi256_pd(d), _mm256_castsi256_pd(x),
-                                                _mm256_castsi256_pd(d)));
+    return _mm256_castpd_si256(
+        _mm256_blendv_pd(_mm256_castsi256_pd(d), _mm256_castsi256_pd(x), _mm256_castsi256_pd(d)));
 }
 
-/* Runs BODY (which sets r at index i) for whole vectors and leaves i at the first word after them. */
-#define POINTWISE(BODY)              \
-    size_t i = 0;                    \
-    for (; i + 4 <= n; i += 4) {     \
-        ivec r;                      \
-        BODY;                        \
-        i_store(out + i, r);         \
+/* Runs BODY (which sets r at index i) for whole vectors and leaves i at the first word after them.
+ */
+#define POINTWISE(BODY)                                                                            \
+    size_t i = 0;                                                                                  \
+    for (; i + 4 <= n; i += 4) {                                                                   \
+        ivec r;                                                                                    \
+        BODY;                                                                                      \
+        i_store(out + i, r);                                                                       \
     }
 #define AT(p) i_load((p) + i)
 /* The rest by ref.c. */
-#define REST(CALL)                   \
-    if (i < n) {                     \
-        struct kernels ref;          \
-        k_init_ref(&ref);            \
-        ref.CALL;                    \
+#define REST(CALL)                                                                                 \
+    if (i < n) {                                                                                   \
+        struct kernels ref;                                                                        \
+        k_init_ref(&ref);                                                                          \
+        ref.CALL;                                                                                  \
     }
 
-static void add_avx2(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n, uint64_t q) {
+static void add_avx2(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n, uint64_t q)
+{
     ivec vq = i_all(q);
     POINTWISE(r = i_once(_mm256_add_epi64(AT(a), AT(b)), vq))
     REST(add(out + i, a + i, b + i, n - i, q))
 }
 
-static void sub_avx2(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n, uint64_t q) {
+static void sub_avx2(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n, uint64_t q)
+{
     ivec vq = i_all(q);
     POINTWISE(r = i_once(_mm256_sub_epi64(_mm256_add_epi64(AT(a), vq), AT(b)), vq))
     REST(sub(out + i, a + i, b + i, n - i, q))
 }
 
-static void neg_avx2(uint64_t *out, const uint64_t *a, size_t n, uint64_t q) {
+static void neg_avx2(uint64_t *out, const uint64_t *a, size_t n, uint64_t q)
+{
     ivec vq = i_all(q);
     POINTWISE(r = i_once(_mm256_sub_epi64(vq, AT(a)), vq))
     REST(neg(out + i, a + i, n - i, q))
 }
 
-static void add_const_avx2(uint64_t *out, const uint64_t *a, uint64_t c, size_t n, uint64_t q) {
+static void add_const_avx2(uint64_t *out, const uint64_t *a, uint64_t c, size_t n, uint64_t q)
+{
     ivec vq = i_all(q);
     ivec vc = i_all(c);
     POINTWISE(r = i_once(_mm256_add_epi64(AT(a), vc), vq))
@@ -61,14 +67,16 @@ static void add_const_avx2(uint64_t *out, const uint64_t *a, uint64_t c, size_t 
 
 /* Canonical factors: k = 1, |product| <= 7q/8. */
 static void mul_avx2(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n,
-                     const struct modulus *m) {
+                     const struct modulus *m)
+{
     struct fconsts c = f_consts(m->q);
     POINTWISE(r = i_from(f_canonical(f_mul(f_from(AT(a)), f_from(AT(b)), &c), &c)))
     REST(mul(out + i, a + i, b + i, n - i, m))
 }
 
 static void mul_add_avx2(uint64_t *out, const uint64_t *acc, const uint64_t *a, const uint64_t *b,
-                         size_t n, const struct modulus *m) {
+                         size_t n, const struct modulus *m)
+{
     struct fconsts c = f_consts(m->q);
     POINTWISE(fvec p = f_mul(f_from(AT(a)), f_from(AT(b)), &c);
               r = i_from(f_canonical(_mm256_add_pd(p, f_from(AT(acc))), &c)))
@@ -80,7 +88,8 @@ static void mul_add_avx2(uint64_t *out, const uint64_t *acc, const uint64_t *a, 
  * within 2^-53 of c/q, b is within 1/2 + a 2^-52 <= 3/2 of the quotient, |r| <= 3q/2.
  */
 static void mul_const_avx2(uint64_t *out, const uint64_t *a, uint64_t c, uint64_t cs, size_t n,
-                           uint64_t q) {
+                           uint64_t q)
+{
     struct fconsts z = f_consts(q);
     fvec w = f_all((double)c);
     fvec wq = f_ratio(cs);
@@ -89,7 +98,8 @@ static void mul_const_avx2(uint64_t *out, const uint64_t *a, uint64_t c, uint64_
 }
 
 static void mul_const_add_avx2(uint64_t *out, const uint64_t *acc, const uint64_t *a, uint64_t c,
-                               uint64_t cs, size_t n, uint64_t q) {
+                               uint64_t cs, size_t n, uint64_t q)
+{
     struct fconsts z = f_consts(q);
     fvec w = f_all((double)c);
     fvec wq = f_ratio(cs);
@@ -99,7 +109,8 @@ static void mul_const_add_avx2(uint64_t *out, const uint64_t *acc, const uint64_
 }
 
 static void sub_mul_const_avx2(uint64_t *out, const uint64_t *a, const uint64_t *b, uint64_t c,
-                               uint64_t cs, size_t n, uint64_t q) {
+                               uint64_t cs, size_t n, uint64_t q)
+{
     struct fconsts z = f_consts(q);
     fvec w = f_all((double)c);
     fvec wq = f_ratio(cs);
@@ -108,12 +119,12 @@ static void sub_mul_const_avx2(uint64_t *out, const uint64_t *a, const uint64_t 
     REST(sub_mul_const(out + i, a + i, b + i, c, cs, n - i, q))
 }
 
-/* ---- sums of products --------------------------------------------------------------------------------- */
+/* ---- sums of products */
 
 /*
  * x = x1 2^26 + x0, y likewise: x y = x1 y1 2^52 + (x0 y1 + x1 y0) 2^26 + x0 y0. The three sums are
- * kept apart. For x, y < 2^52 they grow by less than 2^52, 2^53, 2^52 a term: 1024 terms and a start
- * value below 2^52 fit in 64 bits. (vpmuludq reads the low 32 bits of each word.)
+ * kept apart. For x, y < 2^52 they grow by less than 2^52, 2^53, 2^52 a term: 1024 terms and a
+ * start value below 2^52 fit in 64 bits. (vpmuludq reads the low 32 bits of each word.)
  */
 #define STRETCH 1024u
 
@@ -125,12 +136,15 @@ struct sum {
     ivec low, mid, high;
 };
 
-INLINE struct split split_of(ivec x) {
-    struct split s = {_mm256_and_si256(x, i_all((UINT64_C(1) << 26) - 1)), _mm256_srli_epi64(x, 26)};
+INLINE struct split split_of(ivec x)
+{
+    struct split s = {_mm256_and_si256(x, i_all((UINT64_C(1) << 26) - 1)),
+                      _mm256_srli_epi64(x, 26)};
     return s;
 }
 
-INLINE void sum_add(struct sum *s, struct split x, struct split y) {
+INLINE void sum_add(struct sum *s, struct split x, struct split y)
+{
     s->low = _mm256_add_epi64(s->low, _mm256_mul_epu32(x.low, y.low));
     s->mid = _mm256_add_epi64(s->mid, _mm256_mul_epu32(x.low, y.high));
     s->mid = _mm256_add_epi64(s->mid, _mm256_mul_epu32(x.high, y.low));
@@ -142,18 +156,20 @@ struct reducer {
     fvec one, ones, r52, r52s, r104, r104s; /* 1, 2^52, 2^104 mod q and their ratios to q */
 };
 
-INLINE struct reducer reducer_of(const struct modulus *m) {
-    struct reducer r = {f_consts(m->q),        f_all(1.0),           f_ratio(m->ones),
-                        f_all((double)m->r52), f_ratio(m->r52s),     f_all((double)m->r104),
+INLINE struct reducer reducer_of(const struct modulus *m)
+{
+    struct reducer r = {f_consts(m->q),        f_all(1.0),       f_ratio(m->ones),
+                        f_all((double)m->r52), f_ratio(m->r52s), f_all((double)m->r104),
                         f_ratio(m->r104s)};
     return r;
 }
 
 /*
- * low + mid 2^26 + high 2^52 = h1 2^104 + h0 2^52 + l with all three below 2^52; each is multiplied by
- * its constant into |.| <= 3q/2, in sum at most 9q/2.
+ * low + mid 2^26 + high 2^52 = h1 2^104 + h0 2^52 + l with all three below 2^52; each is multiplied
+ * by its constant into |.| <= 3q/2, in sum at most 9q/2.
  */
-INLINE ivec sum_reduce(struct sum s, const struct reducer *r) {
+INLINE ivec sum_reduce(struct sum s, const struct reducer *r)
+{
     ivec mask26 = i_all((UINT64_C(1) << 26) - 1);
     ivec mask52 = i_all(MOD_MASK);
     ivec high = _mm256_add_epi64(s.high, _mm256_srli_epi64(s.mid, 26));
@@ -169,7 +185,8 @@ INLINE ivec sum_reduce(struct sum s, const struct reducer *r) {
     return i_from(f_canonical(_mm256_add_pd(_mm256_add_pd(x, y), z), &r->c));
 }
 
-INLINE struct sum sum_start(ivec low) {
+INLINE struct sum sum_start(ivec low)
+{
     ivec zero = _mm256_setzero_si256();
     struct sum s = {low, zero, zero};
     return s;
@@ -178,7 +195,8 @@ INLINE struct sum sum_start(ivec low) {
 /* Whole vectors of at most STRETCH terms; the word of b for index i is b_off + (i >> log_run). */
 INLINE size_t mac_stretch(uint64_t *out, const uint64_t *from, const uint64_t *const *a,
                           const uint64_t *const *b, size_t terms, size_t a_off, size_t b_off,
-                          unsigned log_run, size_t n, const struct reducer *r) {
+                          unsigned log_run, size_t n, const struct reducer *r)
+{
     size_t i = 0;
     for (; i + 8 <= n; i += 8) {
         ivec zero = _mm256_setzero_si256();
@@ -206,7 +224,8 @@ INLINE size_t mac_stretch(uint64_t *out, const uint64_t *from, const uint64_t *c
 
 static void mac_any(uint64_t *out, const uint64_t *init, const uint64_t *const *a,
                     const uint64_t *const *b, size_t terms, size_t a_off, size_t b_off,
-                    unsigned log_run, size_t n, const struct modulus *m) {
+                    unsigned log_run, size_t n, const struct modulus *m)
+{
     struct reducer r = reducer_of(m);
     size_t done = 0;
     for (size_t t = 0; t < terms; t += STRETCH) {
@@ -220,7 +239,8 @@ static void mac_any(uint64_t *out, const uint64_t *init, const uint64_t *const *
             done = mac_stretch(out, from, a + t, b + t, count, a_off, b_off, log_run, n, &r);
         }
     }
-    if (done < n) { /* n is a multiple of the run, so `done`, a multiple of 8 <= n, is one too or 0 */
+    if (done <
+        n) { /* n is a multiple of the run, so `done`, a multiple of 8 <= n, is one too or 0 */
         struct kernels ref;
         k_init_ref(&ref);
         ref.mac_run(out + done, init != NULL ? init + done : NULL, a, b, terms, a_off + done,
@@ -230,13 +250,15 @@ static void mac_any(uint64_t *out, const uint64_t *init, const uint64_t *const *
 
 static void mac_avx2(uint64_t *out, const uint64_t *init, const uint64_t *const *a,
                      const uint64_t *const *b, size_t terms, size_t a_off, size_t b_off, size_t n,
-                     const struct modulus *m) {
+                     const struct modulus *m)
+{
     mac_any(out, init, a, b, terms, a_off, b_off, 0, n, m);
 }
 
 static void mac_run_avx2(uint64_t *out, const uint64_t *init, const uint64_t *const *a,
                          const uint64_t *const *b, size_t terms, size_t a_off, size_t b_off,
-                         unsigned log_run, size_t n, const struct modulus *m) {
+                         unsigned log_run, size_t n, const struct modulus *m)
+{
     if (log_run == 1) { /* runs of two: half a vector, not worth a loop of its own */
         struct kernels ref;
         k_init_ref(&ref);
@@ -246,10 +268,11 @@ static void mac_run_avx2(uint64_t *out, const uint64_t *init, const uint64_t *co
     mac_any(out, init, a, b, terms, a_off, b_off, log_run, n, m);
 }
 
-/* ---- change of base ------------------------------------------------------------------------------------- */
+/* ---- change of base */
 
 static void bconv_avx2(uint64_t *out, const uint64_t *x, size_t stride, const uint64_t *w, size_t k,
-                       size_t n, const struct modulus *m) {
+                       size_t n, const struct modulus *m)
+{
     struct reducer z = reducer_of(m);
     size_t i = 0;
     for (; i + 8 <= n; i += 8) {
@@ -269,27 +292,25 @@ static void bconv_avx2(uint64_t *out, const uint64_t *x, size_t stride, const ui
 
 /* floor(x y / 2^52) = x1 y1 + floor((x0 y1 + x1 y0 + floor(x0 y0 / 2^26)) / 2^26). */
 static void bconv_quot_avx2(uint64_t *out, const uint64_t *x, size_t stride, const uint64_t *f,
-                            const unsigned *shift, size_t k, size_t n) {
-    POINTWISE(
-        r = i_all(UINT64_C(1) << 48);
-        for (size_t j = 0; j < k; j++) {
-            ivec v = _mm256_sll_epi64(i_load(x + j * stride + i),
-                                      _mm_cvtsi32_si128((int)shift[j]));
-            struct split a = split_of(v);
-            struct split b = split_of(i_all(f[j]));
-            ivec mid = _mm256_srli_epi64(_mm256_mul_epu32(a.low, b.low), 26);
-            mid = _mm256_add_epi64(mid, _mm256_mul_epu32(a.low, b.high));
-            mid = _mm256_add_epi64(mid, _mm256_mul_epu32(a.high, b.low));
-            r = _mm256_add_epi64(r, _mm256_mul_epu32(a.high, b.high));
-            r = _mm256_add_epi64(r, _mm256_srli_epi64(mid, 26));
-        }
-        r = _mm256_srli_epi64(r, 49))
+                            const unsigned *shift, size_t k, size_t n)
+{
+    POINTWISE(r = i_all(UINT64_C(1) << 48); for (size_t j = 0; j < k; j++) {
+        ivec v = _mm256_sll_epi64(i_load(x + j * stride + i), _mm_cvtsi32_si128((int)shift[j]));
+        struct split a = split_of(v);
+        struct split b = split_of(i_all(f[j]));
+        ivec mid = _mm256_srli_epi64(_mm256_mul_epu32(a.low, b.low), 26);
+        mid = _mm256_add_epi64(mid, _mm256_mul_epu32(a.low, b.high));
+        mid = _mm256_add_epi64(mid, _mm256_mul_epu32(a.high, b.low));
+        r = _mm256_add_epi64(r, _mm256_mul_epu32(a.high, b.high));
+        r = _mm256_add_epi64(r, _mm256_srli_epi64(mid, 26));
+    } r = _mm256_srli_epi64(r, 49))
     REST(bconv_quot(out + i, x + i, stride, f, shift, k, n - i))
 }
 
 /* The centred integer itself, |v| <= 2^49, times 1 mod q as in mul_const. */
 static void recentre_avx2(uint64_t *out, const uint64_t *x, uint64_t p, size_t n,
-                          const struct modulus *m) {
+                          const struct modulus *m)
+{
     struct fconsts c = f_consts(m->q);
     fvec one = f_all(1.0);
     fvec ones = f_ratio(m->ones);
@@ -301,7 +322,8 @@ static void recentre_avx2(uint64_t *out, const uint64_t *x, uint64_t p, size_t n
     REST(recentre(out + i, x + i, p, n - i, m))
 }
 
-void k_init_avx2(struct kernels *k) {
+void k_init_avx2(struct kernels *k)
+{
     k_ntt_avx2(k);
     k->add = add_avx2;
     k->sub = sub_avx2;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Everything but the transforms with AVX-512 IFMA, eight words a vector. Lengths that are no multiple
- * of eight end with a masked vector: masked-out lanes read as zero and are not written.
+ * Everything but the transforms with AVX-512 IFMA, eight words a vector. Lengths that are no
+ * multiple of eight end with a masked vector: masked-out lanes read as zero and are not written.
  */
 #if defined(__x86_64__)
 #include "x86.h"
@@ -13,29 +13,36 @@
 
 typedef __m512i vec;
 
-INLINE vec all(uint64_t w) {
+INLINE vec all(uint64_t w)
+{
     return _mm512_set1_epi64((long long)w);
 }
 
-INLINE vec load(const uint64_t *p) {
+INLINE vec load(const uint64_t *p)
+{
     return _mm512_loadu_si512((const void *)p);
 }
 
-INLINE vec load_part(const uint64_t *p, __mmask8 lanes) {
+INLINE vec load_part(const uint64_t *p, __mmask8 lanes)
+{
     return _mm512_maskz_loadu_epi64(lanes, (const void *)p);
 }
 
-INLINE void store_part(uint64_t *p, __mmask8 lanes, vec v) {
+INLINE void store_part(uint64_t *p, __mmask8 lanes, vec v)
+{
     _mm512_mask_storeu_epi64((void *)p, lanes, v);
 }
 
 /* Lanes that exist when `left` >= 1 words are left. */
-INLINE __mmask8 lanes_of(size_t left) {
-    return left >= 8 ? (__mmask8)0xff : (__mmask8)((1u << left) - 1u);
+INLINE __mmask8 lanes_of(size_t left)
+{
+    unsigned mask = left >= 8 ? 0xffu : (1u << left) - 1u;
+    return (__mmask8)mask;
 }
 
 /* x < 2m -> x mod m: x - m wraps to a huge word when x < m. */
-INLINE vec once(vec x, vec m) {
+INLINE vec once(vec x, vec m)
+{
     return _mm512_min_epu64(x, _mm512_sub_epi64(x, m));
 }
 
@@ -43,13 +50,15 @@ struct consts {
     vec q, q2, nq, mask;
 };
 
-INLINE struct consts consts_of(uint64_t q) {
+INLINE struct consts consts_of(uint64_t q)
+{
     struct consts c = {all(q), all(2 * q), all((UINT64_C(1) << 52) - q), all(MOD_MASK)};
     return c;
 }
 
 /* y w mod q in [0, 2q), y < 2^52 (see ntt_avx512.c). */
-INLINE vec mul_w(vec y, vec w, vec ws, const struct consts *c) {
+INLINE vec mul_w(vec y, vec w, vec ws, const struct consts *c)
+{
     vec zero = _mm512_setzero_si512();
     vec h = _mm512_madd52hi_epu64(zero, y, ws);
     vec t = _mm512_madd52lo_epu64(zero, y, w);
@@ -58,10 +67,10 @@ INLINE vec mul_w(vec y, vec w, vec ws, const struct consts *c) {
 }
 
 /*
- * Barrett: a b mod q in [0, 3q) for a, b in [0, q) and b2 = bits(q). The product p = hi 2^52 + lo is
- * below 2^(2 b2). u = floor(p / 2^(b2-2)) < 2^(b2+2) <= 2^52 and mu = floor(2^(b2+50) / q) give
- * h = floor(u mu / 2^52): p/q - h < 1/2 (the floor in u, times mu/2^52 <= 1/2) + 1 (the floor in mu,
- * times u/2^52 <= 1) + 1 < 3, and h <= p/q. So p - h q in [0, 3q), below 2^52.
+ * Barrett: a b mod q in [0, 3q) for a, b in [0, q) and b2 = bits(q). The product p = hi 2^52 + lo
+ * is below 2^(2 b2). u = floor(p / 2^(b2-2)) < 2^(b2+2) <= 2^52 and mu = floor(2^(b2+50) / q) give
+ * h = floor(u mu / 2^52): p/q - h < 1/2 (the floor in u, times mu/2^52 <= 1/2) + 1 (the floor in
+ * mu, times u/2^52 <= 1) + 1 < 3, and h <= p/q. So p - h q in [0, 3q), below 2^52.
  */
 struct barrett {
     struct consts c;
@@ -70,7 +79,8 @@ struct barrett {
     __m128i right, left; /* b2 - 2 and 54 - b2 */
 };
 
-INLINE struct barrett barrett_of(const struct modulus *m) {
+INLINE struct barrett barrett_of(const struct modulus *m)
+{
     struct barrett b;
     b.c = consts_of(m->q);
     b.mu = all(m->mu);
@@ -80,7 +90,8 @@ INLINE struct barrett barrett_of(const struct modulus *m) {
     return b;
 }
 
-INLINE vec barrett_mul(vec x, vec y, const struct barrett *b) {
+INLINE vec barrett_mul(vec x, vec y, const struct barrett *b)
+{
     vec hi = _mm512_madd52hi_epu64(b->zero, x, y);
     vec lo = _mm512_madd52lo_epu64(b->zero, x, y);
     vec u = _mm512_or_si512(_mm512_sll_epi64(hi, b->left), _mm512_srl_epi64(lo, b->right));
@@ -89,7 +100,8 @@ INLINE vec barrett_mul(vec x, vec y, const struct barrett *b) {
 }
 
 /* [0, 4q) -> [0, q), 4q <= 2^52 */
-INLINE vec canonical(vec x, const struct consts *c) {
+INLINE vec canonical(vec x, const struct consts *c)
+{
     return once(once(x, c->q2), c->q);
 }
 
@@ -97,8 +109,8 @@ INLINE vec canonical(vec x, const struct consts *c) {
  * The sums of products are kept as hi 2^52 + lo. WIDE reduces them: with hi = h1 2^52 + h0 and
  * lo = l1 2^52 + l0, and h0 taken with l1 added in,
  *     hi 2^52 + lo = h1 2^104 + h0 2^52 + l0,
- * each term one multiplication by a constant into [0, 2q): the sum is below 6q, and 8q < 2^53 fits a
- * word. NARROW leaves the first term out, for hi + l1 < 2^52.
+ * each term one multiplication by a constant into [0, 2q): the sum is below 6q, and 8q < 2^53 fits
+ * a word. NARROW leaves the first term out, for hi + l1 < 2^52.
  */
 struct sum {
     struct consts c;
@@ -106,7 +118,8 @@ struct sum {
     vec q4, one, ones, r52, r52s, r104, r104s;
 };
 
-INLINE struct sum sum_of(const struct modulus *m) {
+INLINE struct sum sum_of(const struct modulus *m)
+{
     struct sum s;
     s.c = consts_of(m->q);
     s.zero = _mm512_setzero_si512();
@@ -120,7 +133,8 @@ INLINE struct sum sum_of(const struct modulus *m) {
     return s;
 }
 
-INLINE vec sum_reduce(vec hi, vec lo, const struct sum *s, int wide) {
+INLINE vec sum_reduce(vec hi, vec lo, const struct sum *s, int wide)
+{
     hi = _mm512_add_epi64(hi, _mm512_srli_epi64(lo, 52));
     lo = _mm512_and_si512(lo, s->c.mask);
     vec r = _mm512_add_epi64(mul_w(lo, s->one, s->ones, &s->c),
@@ -132,56 +146,63 @@ INLINE vec sum_reduce(vec hi, vec lo, const struct sum *s, int wide) {
     return canonical(r, &s->c);
 }
 
-/* ---- pointwise -------------------------------------------------------------------------------------- */
+/* ---- pointwise */
 
-/* The loop of a pointwise kernel: BODY computes r from a vector at index i with existing lanes k. */
-#define POINTWISE(BODY)                        \
-    for (size_t i = 0; i < n; i += 8) {        \
-        __mmask8 k = lanes_of(n - i);          \
-        vec r;                                 \
-        BODY;                                  \
-        store_part(out + i, k, r);             \
+/* The loop of a pointwise kernel: BODY computes r from a vector at index i with existing lanes k.
+ */
+#define POINTWISE(BODY)                                                                            \
+    for (size_t i = 0; i < n; i += 8) {                                                            \
+        __mmask8 k = lanes_of(n - i);                                                              \
+        vec r;                                                                                     \
+        BODY;                                                                                      \
+        store_part(out + i, k, r);                                                                 \
     }
 #define AT(p) load_part((p) + i, k)
 
-static void add_avx512(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n, uint64_t q) {
+static void add_avx512(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n, uint64_t q)
+{
     vec vq = all(q);
     POINTWISE(r = once(_mm512_add_epi64(AT(a), AT(b)), vq))
 }
 
 /* a - b, or a - b + q when that wraps: the smaller of the two as unsigned words. */
-static void sub_avx512(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n, uint64_t q) {
+static void sub_avx512(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n, uint64_t q)
+{
     vec vq = all(q);
     POINTWISE(r = _mm512_sub_epi64(AT(a), AT(b)); r = _mm512_min_epu64(r, _mm512_add_epi64(r, vq)))
 }
 
-static void neg_avx512(uint64_t *out, const uint64_t *a, size_t n, uint64_t q) {
+static void neg_avx512(uint64_t *out, const uint64_t *a, size_t n, uint64_t q)
+{
     vec vq = all(q);
     POINTWISE(r = once(_mm512_sub_epi64(vq, AT(a)), vq))
 }
 
-static void add_const_avx512(uint64_t *out, const uint64_t *a, uint64_t c, size_t n, uint64_t q) {
+static void add_const_avx512(uint64_t *out, const uint64_t *a, uint64_t c, size_t n, uint64_t q)
+{
     vec vq = all(q);
     vec vc = all(c);
     POINTWISE(r = once(_mm512_add_epi64(AT(a), vc), vq))
 }
 
 static void mul_avx512(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n,
-                       const struct modulus *m) {
+                       const struct modulus *m)
+{
     struct barrett z = barrett_of(m);
     POINTWISE(r = canonical(barrett_mul(AT(a), AT(b), &z), &z.c))
 }
 
 /* The product is below 3q before acc < q is added: below 4q. */
-static void mul_add_avx512(uint64_t *out, const uint64_t *acc, const uint64_t *a,
-                           const uint64_t *b, size_t n, const struct modulus *m) {
+static void mul_add_avx512(uint64_t *out, const uint64_t *acc, const uint64_t *a, const uint64_t *b,
+                           size_t n, const struct modulus *m)
+{
     struct barrett z = barrett_of(m);
-    POINTWISE(r = barrett_mul(AT(a), AT(b), &z);
-              r = canonical(_mm512_add_epi64(r, AT(acc)), &z.c))
+    POINTWISE(r = barrett_mul(AT(a), AT(b), &z); r = canonical(_mm512_add_epi64(r, AT(acc)), &z.c))
 }
 
 static void mul_const_avx512(uint64_t *out, const uint64_t *a, uint64_t c, uint64_t cs, size_t n,
-                             uint64_t q) {
+                             uint64_t q)
+{
     struct consts z = consts_of(q);
     vec w = all(c);
     vec ws = all(cs);
@@ -189,7 +210,8 @@ static void mul_const_avx512(uint64_t *out, const uint64_t *a, uint64_t c, uint6
 }
 
 static void mul_const_add_avx512(uint64_t *out, const uint64_t *acc, const uint64_t *a, uint64_t c,
-                                 uint64_t cs, size_t n, uint64_t q) {
+                                 uint64_t cs, size_t n, uint64_t q)
+{
     struct consts z = consts_of(q);
     vec w = all(c);
     vec ws = all(cs);
@@ -197,7 +219,8 @@ static void mul_const_add_avx512(uint64_t *out, const uint64_t *acc, const uint6
 }
 
 static void sub_mul_const_avx512(uint64_t *out, const uint64_t *a, const uint64_t *b, uint64_t c,
-                                 uint64_t cs, size_t n, uint64_t q) {
+                                 uint64_t cs, size_t n, uint64_t q)
+{
     struct consts z = consts_of(q);
     vec w = all(c);
     vec ws = all(cs);
@@ -205,19 +228,21 @@ static void sub_mul_const_avx512(uint64_t *out, const uint64_t *a, const uint64_
               r = once(mul_w(r, w, ws, &z), z.q))
 }
 
-/* ---- inner products ---------------------------------------------------------------------------------- */
+/* ---- inner products */
 
 /*
- * lo grows by less than 2^52 a term and hi by less than 2^48, so 4095 terms and a start below 2^52 fit
- * in lo; NARROW reduction needs hi + 2^12 < 2^52: 15 terms. Longer sums go on from the reduced value.
+ * lo grows by less than 2^52 a term and hi by less than 2^48, so 4095 terms and a start below 2^52
+ * fit in lo; NARROW reduction needs hi + 2^12 < 2^52: 15 terms. Longer sums go on from the reduced
+ * value.
  */
 #define NARROW_TERMS 15u
-#define WIDE_TERMS 4095u
+#define WIDE_TERMS   4095u
 
 /* One stretch of at most WIDE_TERMS terms; from is the start value. Four vectors at a time. */
 INLINE void mac_stretch(uint64_t *out, const uint64_t *from, const uint64_t *const *a,
                         const uint64_t *const *b, size_t terms, size_t a_off, size_t b_off,
-                        size_t n, const struct sum *s, int wide) {
+                        size_t n, const struct sum *s, int wide)
+{
     size_t i = 0;
     for (; i + 32 <= n; i += 32) {
         vec h0 = s->zero, h1 = h0, h2 = h0, h3 = h0;
@@ -263,7 +288,8 @@ INLINE void mac_stretch(uint64_t *out, const uint64_t *from, const uint64_t *con
 
 static void mac_avx512(uint64_t *out, const uint64_t *init, const uint64_t *const *a,
                        const uint64_t *const *b, size_t terms, size_t a_off, size_t b_off, size_t n,
-                       const struct modulus *m) {
+                       const struct modulus *m)
+{
     struct sum s = sum_of(m);
     if (terms <= NARROW_TERMS) {
         mac_stretch(out, init, a, b, terms, a_off, b_off, n, &s, 0);
@@ -276,12 +302,13 @@ static void mac_avx512(uint64_t *out, const uint64_t *init, const uint64_t *cons
 }
 
 /*
- * The broadcast form for runs of at least eight words: one word of b for 8, 16 or 32 words of a, so a
- * quarter of the loads of b. Runs of 8 and 16 broadcast a word for each vector or pair.
+ * The broadcast form for runs of at least eight words: one word of b for 8, 16 or 32 words of a, so
+ * a quarter of the loads of b. Runs of 8 and 16 broadcast a word for each vector or pair.
  */
 INLINE void mac_run_stretch(uint64_t *out, const uint64_t *from, const uint64_t *const *a,
                             const uint64_t *const *b, size_t terms, size_t a_off, size_t b_off,
-                            unsigned log_run, size_t n, const struct sum *s, int wide) {
+                            unsigned log_run, size_t n, const struct sum *s, int wide)
+{
     size_t i = 0;
     for (; i + 32 <= n; i += 32) {
         vec h0 = s->zero, h1 = h0, h2 = h0, h3 = h0;
@@ -330,13 +357,14 @@ INLINE void mac_run_stretch(uint64_t *out, const uint64_t *from, const uint64_t 
 INLINE void mac_short_run_stretch(uint64_t *out, const uint64_t *from, const uint64_t *const *a,
                                   const uint64_t *const *b, size_t terms, size_t a_off,
                                   size_t b_off, unsigned log_run, size_t n, const struct sum *s,
-                                  int wide) {
+                                  int wide)
+{
     vec spread = log_run == 1 ? _mm512_set_epi64(3, 3, 2, 2, 1, 1, 0, 0)
                               : _mm512_set_epi64(1, 1, 1, 1, 0, 0, 0, 0);
     for (size_t i = 0; i < n; i += 8) {
         __mmask8 k = lanes_of(n - i);
-        __mmask8 bk = lanes_of((n - i) >> log_run < 8u >> log_run ? (n - i) >> log_run
-                                                                  : 8u >> log_run);
+        __mmask8 bk =
+            lanes_of((n - i) >> log_run < 8u >> log_run ? (n - i) >> log_run : 8u >> log_run);
         vec h = s->zero;
         vec l = from != NULL ? load_part(from + i, k) : s->zero;
         for (size_t t = 0; t < terms; t++) {
@@ -352,7 +380,8 @@ INLINE void mac_short_run_stretch(uint64_t *out, const uint64_t *from, const uin
 
 static void mac_run_avx512(uint64_t *out, const uint64_t *init, const uint64_t *const *a,
                            const uint64_t *const *b, size_t terms, size_t a_off, size_t b_off,
-                           unsigned log_run, size_t n, const struct modulus *m) {
+                           unsigned log_run, size_t n, const struct modulus *m)
+{
     if (log_run == 0) {
         mac_avx512(out, init, a, b, terms, a_off, b_off, n, m);
         return;
@@ -371,14 +400,15 @@ static void mac_run_avx512(uint64_t *out, const uint64_t *init, const uint64_t *
     }
 }
 
-/* ---- change of base ----------------------------------------------------------------------------------- */
+/* ---- change of base */
 
 /*
  * hi grows by at most 2^50 a term (x < 2^52, w < 2^50): 129 terms stay below 2^58, lo below 2^60.
  * NARROW needs hi + 2^8 < 2^52: three terms.
  */
 INLINE void bconv_loop(uint64_t *out, const uint64_t *x, size_t stride, const uint64_t *w, size_t k,
-                       size_t n, const struct sum *s, int wide) {
+                       size_t n, const struct sum *s, int wide)
+{
     size_t i = 0;
     for (; i + 32 <= n; i += 32) {
         vec h0 = s->zero, h1 = h0, h2 = h0, h3 = h0;
@@ -415,7 +445,8 @@ INLINE void bconv_loop(uint64_t *out, const uint64_t *x, size_t stride, const ui
 }
 
 static void bconv_avx512(uint64_t *out, const uint64_t *x, size_t stride, const uint64_t *w,
-                         size_t k, size_t n, const struct modulus *m) {
+                         size_t k, size_t n, const struct modulus *m)
+{
     struct sum s = sum_of(m);
     if (k <= 3) {
         bconv_loop(out, x, stride, w, k, n, &s, 0);
@@ -425,7 +456,8 @@ static void bconv_avx512(uint64_t *out, const uint64_t *x, size_t stride, const 
 }
 
 static void bconv_quot_avx512(uint64_t *out, const uint64_t *x, size_t stride, const uint64_t *f,
-                              const unsigned *shift, size_t k, size_t n) {
+                              const unsigned *shift, size_t k, size_t n)
+{
     for (size_t i = 0; i < n; i += 8) {
         __mmask8 lanes = lanes_of(n - i);
         vec sum = all(UINT64_C(1) << 48);
@@ -440,7 +472,8 @@ static void bconv_quot_avx512(uint64_t *out, const uint64_t *x, size_t stride, c
 
 /* x mod q below 2q; when x > (p-1)/2, minus p mod q: below 2q + q - 0. */
 static void recentre_avx512(uint64_t *out, const uint64_t *x, uint64_t p, size_t n,
-                            const struct modulus *m) {
+                            const struct modulus *m)
+{
     struct consts z = consts_of(m->q);
     vec one = all(1);
     vec ones = all(m->ones);
@@ -451,11 +484,12 @@ static void recentre_avx512(uint64_t *out, const uint64_t *x, uint64_t p, size_t
               r = canonical(r, &z))
 }
 
-/* ---- automorphism --------------------------------------------------------------------------------------- */
+/* ---- automorphism */
 
 /* As in ref.c; the eight places of a block for each h are one permutation vector. */
 static void gather_avx512(uint64_t *out, const uint64_t *in, uint64_t g, unsigned log_n,
-                          size_t first, size_t n) {
+                          size_t first, size_t n)
+{
     static const unsigned brv3[8] = {0, 4, 2, 6, 1, 5, 3, 7};
     uint64_t place[8][8];
     for (uint64_t h = 0; h < 8; h++) {
@@ -473,10 +507,11 @@ static void gather_avx512(uint64_t *out, const uint64_t *in, uint64_t g, unsigne
     }
 }
 
-/* ---- integers and reals ----------------------------------------------------------------------------------- */
+/* ---- integers and reals */
 
 /* |x| = h 2^52 + l, h < 2^12: h r52 + l below 4q, made canonical, then q - r for negative x. */
-INLINE vec from_signed(vec x, const struct sum *s) {
+INLINE vec from_signed(vec x, const struct sum *s)
+{
     __mmask8 negative = _mm512_movepi64_mask(x);
     vec mag = _mm512_abs_epi64(x); /* 2^63 for the smallest integer, as an unsigned word */
     vec r = mul_w(_mm512_and_si512(mag, s->c.mask), s->one, s->ones, &s->c);
@@ -485,18 +520,21 @@ INLINE vec from_signed(vec x, const struct sum *s) {
     return once(_mm512_mask_sub_epi64(r, negative, s->c.q, r), s->c.q);
 }
 
-static void from_i64_avx512(uint64_t *out, const int64_t *x, size_t n, const struct modulus *m) {
+static void from_i64_avx512(uint64_t *out, const int64_t *x, size_t n, const struct modulus *m)
+{
     struct sum s = sum_of(m);
     const uint64_t *bits = (const uint64_t *)x;
     POINTWISE(r = from_signed(AT(bits), &s))
 }
 
-static void from_i32_avx512(uint64_t *out, const int32_t *x, size_t n, const struct modulus *m) {
+static void from_i32_avx512(uint64_t *out, const int32_t *x, size_t n, const struct modulus *m)
+{
     struct sum s = sum_of(m);
     POINTWISE(r = from_signed(_mm512_cvtepi32_epi64(_mm256_maskz_loadu_epi32(k, x + i)), &s))
 }
 
-static void from_double_avx512(uint64_t *out, const double *x, size_t n, const struct modulus *m) {
+static void from_double_avx512(uint64_t *out, const double *x, size_t n, const struct modulus *m)
+{
     struct sum s = sum_of(m);
     uint64_t c50 = mod_reduce52(UINT64_C(1) << 50, m);
     vec c = all(c50);
@@ -508,11 +546,11 @@ static void from_double_avx512(uint64_t *out, const double *x, size_t n, const s
         __m512d h = _mm512_roundscale_pd(_mm512_mul_pd(y, down), 0x0b);          /* trunc */
         __m512d l = _mm512_sub_pd(y, _mm512_mul_pd(h, up));
         r = mul_w(from_signed(_mm512_cvtpd_epi64(h), &s), c, cs, &s.c);
-        r = _mm512_add_epi64(r, from_signed(_mm512_cvtpd_epi64(l), &s));
-        r = canonical(r, &s.c))
+        r = _mm512_add_epi64(r, from_signed(_mm512_cvtpd_epi64(l), &s)); r = canonical(r, &s.c))
 }
 
-void k_init_avx512(struct kernels *k) {
+void k_init_avx512(struct kernels *k)
+{
     k_ntt_avx512(k);
     k->add = add_avx512;
     k->sub = sub_avx512;

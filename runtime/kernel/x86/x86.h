@@ -3,7 +3,7 @@
 #define KERNEL_X86_X86_H
 
 /* Between the files of this folder: what each contributes to its level. */
-#include "../kernel.h"
+#include "kernel/kernel.h"
 
 void k_ntt_avx2(struct kernels *k);   /* ntt_avx2.c */
 void k_ntt_avx512(struct kernels *k); /* ntt_avx512.c */
