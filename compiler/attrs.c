@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* ---- parameters of blocks -------------------------------------------------------------------- */
+/* ---- parameters of blocks ------------------------------------------------------------------- */
 
 static bool is_word_char(char c)
 {
@@ -112,7 +112,7 @@ const char *scope_text(struct front *f, const struct scope *s, const struct yaml
     return out.s;
 }
 
-/* ---- keys of a layer ------------------------------------------------------------------------- */
+/* ---- keys of a layer ------------------------------------------------------------------------ */
 
 struct loc layer_place(const struct layer *l, const char *key)
 {
@@ -204,7 +204,7 @@ bool layer_word(struct front *f, const struct layer *l, const char *key, const c
     return false;
 }
 
-/* ---- windows --------------------------------------------------------------------------------- */
+/* ---- windows -------------------------------------------------------------------------------- */
 
 static int64_t extent(const struct window *w, int axis)
 {
@@ -289,7 +289,7 @@ bool layer_padding(struct front *f, const struct layer *l, const struct type *in
     return true;
 }
 
-/* ---- nodes ----------------------------------------------------------------------------------- */
+/* ---- nodes ---------------------------------------------------------------------------------- */
 
 const struct type *value_type(const struct front *f, uint32_t node)
 {

@@ -40,7 +40,7 @@ static void declare(struct front *f, const char *name, uint32_t i, struct loc lo
     front_hint(f, loc, "the first one is in line %u", (unsigned)(*v >> 32));
 }
 
-/* ---- definitions ----------------------------------------------------------------------------- */
+/* ---- definitions ---------------------------------------------------------------------------- */
 
 static bool is_reserved(const char *name)
 {
@@ -112,7 +112,7 @@ void blocks_read(struct front *f, const struct yaml *blocks)
     }
 }
 
-/* ---- use ------------------------------------------------------------------------------------- */
+/* ---- use ------------------------------------------------------------------------------------ */
 
 /* The value that a parameter gets, seen from outside: the block does not know the names there. */
 static const struct yaml *outer_value(struct front *f, const struct scope *outer,
@@ -413,11 +413,11 @@ static uint32_t expand_list(struct front *f, const struct yaml *list, const stru
     return previous;
 }
 
-void blocks_expand(struct front *f, const struct yaml *layers)
+uint32_t blocks_expand(struct front *f, const struct yaml *layers)
 {
     uint32_t input = new_layer(f, "input", f->root, NULL, NONE);
     f->layers[input].silent = true;
-    expand_list(f, layers, NULL, input, 0);
+    uint32_t last = expand_list(f, layers, NULL, input, 0);
     for (uint32_t i = 0; i < f->blocks.len; i++) {
         const struct map_entry *e = &f->blocks.entry[i];
         if (!map_get(&f->used_blocks, e->key, e->key_len)) {
@@ -425,4 +425,5 @@ void blocks_expand(struct front *f, const struct yaml *layers)
                          "block '%s' is never used", (const char *)e->key);
         }
     }
+    return last;
 }

@@ -9,7 +9,7 @@
 #include "backends.h"
 #include "passes.h"
 
-enum { BOUND_TRIALS = 4 };
+enum { BOUND_TRIALS = 4 }; /* pictures */
 
 static void make_folder(const char *path)
 {
@@ -44,11 +44,27 @@ static void write_sources(struct arena *a, const struct generated *g, const char
     }
 }
 
+/* On pictures of --images, else on random ones (which may drive polynomials out of their range). */
+static double predicted_error(struct driver *d, struct prog *p)
+{
+    const double *x[BOUND_TRIALS];
+    if (!d->cli->images) {
+        return sim_error_bound(p, NULL, BOUND_TRIALS);
+    }
+    struct images images = images_open(&p->model, d->cli->images, BOUND_TRIALS);
+    for (uint64_t i = 0; i < images.len; i++) {
+        double *values = arena_array(d->a, images.pixels, sizeof *values);
+        images_get(&images, &p->model, i, values);
+        x[i] = values;
+    }
+    return sim_error_bound(p, x, (uint32_t)images.len);
+}
+
 static void build_program(struct driver *d, struct prog *p)
 {
     const struct cli *c = d->cli;
     if (p->error_bound == 0) {
-        p->error_bound = sim_error_bound(p, NULL, BOUND_TRIALS);
+        p->error_bound = predicted_error(d, p);
     }
     double *node_ns = arena_array(d->a, p->nodes.len, sizeof *node_ns);
     for (uint32_t i = 0; i < p->nodes.len; i++) {
@@ -68,7 +84,7 @@ static void build_program(struct driver *d, struct prog *p)
         }
         link_binaries(d->a, c, &g);
     }
-    if (!c->quiet) {
+    if (!c->quiet && c->stats != STATS_JSON) {
         report_build(stdout, p, c, driver_seconds() - d->start);
     }
 }

@@ -12,7 +12,7 @@
  *     graph.c     names -> edges; cycles, forward references, what the output needs
  *     layers.c    the table of operators; attrs.c and tensors.c read a layer's keys and weights
  *     ops_*.c     one builder an operator
- *     main.c      subcommands; opts.c, build.c, link.c, opt.c, simulate.c, report.c
+ *     main.c      subcommands; opts.c, driver.c, build.c, link.c, opt.c, simulate.c, report.c
  *
  * Only the second group sees passes and backends.
  */
@@ -20,7 +20,7 @@
 #include "base/base.h"
 #include "ir.h"
 
-/* ---- yaml.c: the tree ---------------------------------------------------------------------- */
+/* ---- yaml.c: the tree ----------------------------------------------------------------------- */
 
 enum yaml_kind { YAML_SCALAR, YAML_LIST, YAML_MAPPING };
 
@@ -148,8 +148,8 @@ struct prog *model_parse(struct arena *a, const char *path, const char *text, si
 /* ---- blocks.c, graph.c ---------------------------------------------------------------------- */
 
 void blocks_read(struct front *f, const struct yaml *blocks); /* NULL: none */
-/* Fills f->layers from the `layers` list. */
-void blocks_expand(struct front *f, const struct yaml *layers);
+/* Fills f->layers from the `layers` list; the layer whose result is the list's. */
+uint32_t blocks_expand(struct front *f, const struct yaml *layers);
 /* Resolves `inputs`, refuses cycles and forward references, marks what `output` needs. */
 void graph_resolve(struct front *f, uint32_t output);
 /* Layer of that name as seen from a scope, or NONE. */
@@ -280,7 +280,7 @@ const char *cli_name(enum command command);
 /* Parses `weft COMMAND ...`, argv[0] being the command; a mistake in the usage exits with 2. */
 void cli_parse(struct cli *c, enum command command, int argc, char **argv);
 
-/* ---- driver.c: what build, opt and sim have in common ---------------------------------------- */
+/* ---- driver.c: what build, opt and sim have in common --------------------------------------- */
 
 struct timing {
     const char *pass;
@@ -316,6 +316,17 @@ int cmd_build(const struct cli *c);
 int cmd_opt(const struct cli *c);
 int cmd_sim(const struct cli *c);
 int cmd_check(const struct cli *c);
+
+/* images.c: a file of pictures */
+struct images {
+    const uint8_t *bytes;
+    uint64_t len;
+    size_t pixels; /* values of one picture */
+};
+/* limit: at most so many; 0: all */
+struct images images_open(const struct model *m, const char *path, int64_t limit);
+/* Picture i as the network sees it, [C][H][W]; its label. */
+uint32_t images_get(const struct images *images, const struct model *m, uint64_t i, double *x);
 
 /* report.c: the summary of a build */
 void report_build(FILE *to, const struct prog *p, const struct cli *c, double seconds);

@@ -15,8 +15,7 @@ double driver_seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* ---- text --------------------------------------------------------------------------------------
- */
+/* ---- text ----------------------------------------------------------------------------------- */
 
 /* The first line of a dump names the pass that made it: reading it back goes on with the next one.
  */
@@ -90,31 +89,7 @@ static bool is_program(const char *text, size_t len)
     return len >= sizeof magic - 1 && memcmp(text, magic, sizeof magic - 1) == 0;
 }
 
-struct prog *driver_load(struct driver *d, uint32_t *next)
-{
-    const char *path = d->cli->input, *why;
-    struct mapped_file m;
-    if (!file_map(path, &m, &why)) {
-        diag_fatal(NO_LOC, "%s: %s", path, why);
-    }
-    const char *text = (const char *)m.data;
-    struct prog *p;
-    *next = 0;
-    if (is_program(text, m.size)) {
-        p = prog_parse(d->a, path, text, m.size);
-        prog_verify(p, NULL);
-        *next = next_pass(p, text, m.size);
-    } else {
-        p = model_parse(d->a, path, text, m.size);
-    }
-    if (d->cli->from) {
-        *next = driver_pass(d->cli->from);
-    }
-    return p;
-}
-
-/* ---- passes -------------------------------------------------------------------------------------
- */
+/* ---- passes --------------------------------------------------------------------------------- */
 
 static void dump(const struct driver *d, const struct prog *p, uint32_t after, const char *name)
 {
@@ -138,6 +113,30 @@ static void dump(const struct driver *d, const struct prog *p, uint32_t after, c
         fwrite(s.s, 1, s.len, stderr);
     }
     arena_release(d->a, m);
+}
+
+struct prog *driver_load(struct driver *d, uint32_t *next)
+{
+    const char *path = d->cli->input, *why;
+    struct mapped_file m;
+    if (!file_map(path, &m, &why)) {
+        diag_fatal(NO_LOC, "%s: %s", path, why);
+    }
+    const char *text = (const char *)m.data;
+    struct prog *p;
+    *next = 0;
+    if (is_program(text, m.size)) {
+        p = prog_parse(d->a, path, text, m.size);
+        prog_verify(p, NULL);
+        *next = next_pass(p, text, m.size);
+    } else {
+        p = model_parse(d->a, path, text, m.size);
+        dump(d, p, NONE, "front");
+    }
+    if (d->cli->from) {
+        *next = driver_pass(d->cli->from);
+    }
+    return p;
 }
 
 static void after_pass(void *ctx, const struct pass_info *pass, const struct prog *p, double ms)
@@ -170,14 +169,10 @@ struct driver driver_open(const struct cli *c, struct arena *a)
 
 struct prog *driver_run(struct driver *d, struct prog *p, uint32_t first, uint32_t last)
 {
-    if (first == 0 && d->num_times == 0) {
-        dump(d, p, NONE, "front");
-    }
     return first > last ? p : pipeline_run(p, first, last, &d->cli->opts, after_pass, d);
 }
 
-/* ---- reports
- * ------------------------------------------------------------------------------------- */
+/* ---- reports -------------------------------------------------------------------------------- */
 
 static void report_times(const struct driver *d)
 {

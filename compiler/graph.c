@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* ---- names ----------------------------------------------------------------------------------- */
+/* ---- names ---------------------------------------------------------------------------------- */
 
 uint32_t graph_find(struct front *f, const struct scope *s, const char *name)
 {
@@ -87,7 +87,7 @@ static bool resolve_inputs(struct front *f, struct layer *l)
     return ok;
 }
 
-/* ---- order ----------------------------------------------------------------------------------- */
+/* ---- order ---------------------------------------------------------------------------------- */
 
 /* Is `to` among what `from` needs? Then the way there, as text: "from, which needs ..., which needs
  * to". */

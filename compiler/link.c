@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <ftw.h>
 #include <limits.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +19,7 @@
 
 extern char **environ;
 
-/* ---- the three main() functions
- * ------------------------------------------------------------------ */
+/* ---- the three main() functions ------------------------------------------------------------- */
 
 #define MAIN(extra, call)                                                                          \
     "/* Written by weft. */\n#include \"rt_app.h\"\n" extra                                        \
@@ -50,8 +50,7 @@ struct generated generated_sources(const struct str *model, const struct str *in
     return g;
 }
 
-/* ---- where the runtime is
- * ------------------------------------------------------------------------- */
+/* ---- where the runtime is ------------------------------------------------------------------- */
 
 struct toolchain {
     const char *library;    /* libweft_rt.a */
@@ -118,8 +117,7 @@ static struct toolchain find_toolchain(struct arena *a)
                own);
 }
 
-/* ---- running the C compiler
- * ------------------------------------------------------------------------ */
+/* ---- running the C compiler ----------------------------------------------------------------- */
 
 struct args {
     struct arena *a;
@@ -159,11 +157,45 @@ static struct args command(struct arena *a, const struct cli *c)
     return v;
 }
 
+/* While compilers run, a signal ends them first and then us, through the ordinary clean-up. */
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    interrupted = number;
+}
+
+static void catch_signals(void)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction act = {.sa_handler = on_signal};
+    sigemptyset(&act.sa_mask);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        sigaction(numbers[i], &act, NULL);
+    }
+}
+
+static int wait_for(pid_t child)
+{
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0) {
+        if (errno != EINTR) {
+            diag_fatal(NO_LOC, "lost the C compiler: %s", strerror(errno));
+        }
+        if (interrupted) {
+            kill(child, SIGTERM);
+        }
+    }
+    if (interrupted) {
+        diag_fatal(NO_LOC, "interrupted");
+    }
+    return status;
+}
+
 static void run(struct args *v)
 {
     struct str text;
     pid_t child;
-    int status = 0;
     str_init(&text, v->a);
     for (uint32_t i = 0; i < v->len; i++) {
         str_addf(&text, "%s%s", i ? " " : "", v->at[i]);
@@ -176,18 +208,13 @@ static void run(struct args *v)
         diag_hint(NO_LOC, "install gcc or clang, or name another one with --cc");
         diag_check();
     }
-    while (waitpid(child, &status, 0) < 0) {
-        if (errno != EINTR) {
-            diag_fatal(NO_LOC, "lost the C compiler: %s", strerror(errno));
-        }
-    }
+    int status = wait_for(child);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         diag_fatal(NO_LOC, "the C compiler failed: %s", text.s);
     }
 }
 
-/* ---- the temporary folder
- * --------------------------------------------------------------------------- */
+/* ---- the temporary folder ------------------------------------------------------------------- */
 
 static char temp_folder[PATH_MAX]; /* "" when there is none */
 
@@ -219,6 +246,7 @@ static void make_temp(const char *name)
         temp_folder[0] = 0;
         diag_fatal(NO_LOC, "cannot write beside '%s': %s", name, strerror(errno));
     }
+    catch_signals();
     if (!registered) {
         registered = atexit(remove_temp) == 0;
     }
@@ -229,8 +257,7 @@ static const char *in_temp(struct arena *a, const char *name)
     return arena_printf(a, "%s/%s", temp_folder, name);
 }
 
-/* ---- objects and binaries
- * ----------------------------------------------------------------------------- */
+/* ---- objects and binaries ------------------------------------------------------------------- */
 
 static const char *compile(struct arena *a, const struct cli *c, const struct toolchain *t,
                            const struct generated_file *f)
@@ -274,14 +301,29 @@ static void link_one(struct arena *a, const struct cli *c, const struct toolchai
     run(&v);
 }
 
+static const struct {
+    const char *made, *suffix;
+} results[] = {{"dat", ".dat"}, {"client", "-client"}, {"server", "-server"}, {"all", ""}};
+enum { NUM_RESULTS = sizeof results / sizeof *results };
+
 void link_check(struct arena *a, const struct cli *c)
 {
-    struct stat st;
-    if (c->emit == EMIT_EXE) {
-        find_toolchain(a);
+    if (c->emit != EMIT_EXE) {
+        return;
     }
-    if (c->emit == EMIT_EXE && stat(c->output, &st) == 0 && S_ISDIR(st.st_mode)) {
-        diag_fatal(NO_LOC, "'%s' is a folder: -o wants the name of the program", c->output);
+    find_toolchain(a);
+    const char *slash = strrchr(c->output, '/');
+    const char *folder = slash ? arena_strndup(a, c->output, (size_t)(slash - c->output) + 1) : ".";
+    if (access(folder, W_OK | X_OK) != 0) {
+        diag_fatal(NO_LOC, "cannot write into '%s': %s", folder, strerror(errno));
+    }
+    for (size_t i = 0; i < NUM_RESULTS; i++) {
+        struct stat st;
+        const char *path = arena_printf(a, "%s%s", c->output, results[i].suffix);
+        if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+            diag_fatal(NO_LOC, "'%s' is a %s: -o wants the name of the program", path,
+                       S_ISDIR(st.st_mode) ? "folder" : "device");
+        }
     }
 }
 
@@ -302,12 +344,9 @@ void link_binaries(struct arena *a, const struct cli *c, const struct generated 
     link_one(a, c, &t, all, in_temp(a, "all"));
     link_one(a, c, &t, client, in_temp(a, "client"));
     link_one(a, c, &t, server, in_temp(a, "server"));
-    const struct {
-        const char *from, *suffix;
-    } moves[] = {{"dat", ".dat"}, {"client", "-client"}, {"server", "-server"}, {"all", ""}};
-    for (size_t i = 0; i < sizeof moves / sizeof *moves; i++) {
-        const char *to = arena_printf(a, "%s%s", c->output, moves[i].suffix);
-        if (rename(in_temp(a, moves[i].from), to) != 0) {
+    for (size_t i = 0; i < NUM_RESULTS; i++) {
+        const char *to = arena_printf(a, "%s%s", c->output, results[i].suffix);
+        if (rename(in_temp(a, results[i].made), to) != 0) {
             diag_fatal(NO_LOC, "cannot write '%s': %s", to, strerror(errno));
         }
     }

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* ---- reports --------------------------------------------------------------------------------- */
+/* ---- reports -------------------------------------------------------------------------------- */
 
 enum { MAX_ERRORS = 50 };
 
@@ -112,7 +112,7 @@ const char *front_path(struct front *f, const char *name)
     return name[0] == '/' ? name : arena_printf(f->a, "%s%s", f->folder, name);
 }
 
-/* ---- the header ------------------------------------------------------------------------------ */
+/* ---- the header ----------------------------------------------------------------------------- */
 
 static void read_shape(struct front *f, const struct yaml *input)
 {
@@ -305,13 +305,13 @@ static void read_header(struct front *f)
     diag_check();
 }
 
-/* ---- the network ----------------------------------------------------------------------------- */
+/* ---- the network ---------------------------------------------------------------------------- */
 
-static uint32_t find_output(struct front *f)
+static uint32_t find_output(struct front *f, uint32_t last)
 {
     const struct yaml *y = yaml_get(f->root, "output");
     if (!y) {
-        return f->num_layers - 1;
+        return last;
     }
     const char *name = scope_text(f, NULL, y);
     uint32_t found = name ? graph_find(f, NULL, name) : NONE;
@@ -353,9 +353,9 @@ static void read_network(struct front *f)
                    "the model needs a list 'layers' with at least one layer");
     }
     blocks_read(f, yaml_get(f->root, "blocks"));
-    blocks_expand(f, layers);
+    uint32_t last = blocks_expand(f, layers);
     diag_check();
-    uint32_t output = find_output(f);
+    uint32_t output = find_output(f, last);
     graph_resolve(f, output);
     struct build b = build_at(f->p, yaml_get(f->root, "input")->loc, "input");
     f->layers[INPUT_LAYER].value = build_node(&b, OP_input, NULL, 0);

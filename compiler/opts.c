@@ -15,6 +15,7 @@ enum cli_option {
     OPT_SAVE_TEMPS,
     OPT_PASSES,
     OPT_LIST_PASSES,
+    OPT_IMAGES,
     OPT_NOISE,
     OPT_LIMIT,
     OPT_INSECURE,
@@ -62,8 +63,7 @@ static int word(const char *text, const char *const *words, const char *what,
     return 0;
 }
 
-/* ---- options of every command that runs passes ------------------------------------------------
- */
+/* ---- options of every command that runs passes ---------------------------------------------- */
 
 static const struct argp_option common_options[] = {
     {.doc = "Parameters:", .group = 2},
@@ -149,8 +149,7 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
     }
 }
 
-/* ---- options of single commands ---------------------------------------------------------------
- */
+/* ---- options of single commands ------------------------------------------------------------- */
 
 static const struct argp_option build_options[] = {
     {.name = "output",
@@ -173,6 +172,11 @@ static const struct argp_option build_options[] = {
     {.name = "cc", .key = OPT_CC, .arg = "CC", .doc = "C compiler (default: $CC, else cc)"},
     {.name = "keep-c", .key = OPT_KEEP_C, .arg = "DIR", .doc = "keep the generated sources in DIR"},
     {.name = "save-temps", .key = OPT_SAVE_TEMPS, .doc = "the same as --keep-c=NAME-c"},
+    {.name = "images",
+     .key = OPT_IMAGES,
+     .arg = "FILE",
+     .doc =
+         "records of label and picture from which the error is predicted (default: random ones)"},
     {.name = "quiet", .key = 'q', .doc = "no summary"},
     {0},
 };
@@ -239,6 +243,9 @@ static error_t parse_own(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_LIST_PASSES:
         c->list_passes = true;
+        return 0;
+    case OPT_IMAGES:
+        c->images = arg;
         return 0;
     case OPT_NOISE:
         c->noise = true;

@@ -44,7 +44,12 @@ void report_build(FILE *to, const struct prog *p, const struct cli *c, double se
             bytes_text(a, s.key_bytes_memory), bytes_text(a, s.plaintext_bytes),
             bytes_text(a, s.register_bytes));
     fprintf(to, "time        %.3f s an image predicted, on one thread\n", cost_prog(p) * 1e-9);
-    fprintf(to, "error       at most %.2g in a result predicted\n", p->error_bound);
+    if (p->error_bound > 0) {
+        fprintf(to, "error       at most %.2g in a result predicted\n", p->error_bound);
+    } else {
+        fprintf(to, "error       unknown: random pictures leave the range of the polynomials; give "
+                    "--images\n");
+    }
     fprintf(to, "compiled    in %.1f s: %s\n", seconds,
             c->emit == EMIT_C ? c->output
                               : arena_printf(a, "%s, %s-client, %s-server, %s.dat", c->output,

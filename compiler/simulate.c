@@ -12,17 +12,6 @@ struct tally {
     double max_error;
 };
 
-static void normalise(const struct model *m, const uint8_t *bytes, double *x)
-{
-    size_t plane = (size_t)m->input[1] * m->input[2];
-    for (uint32_t c = 0; c < m->input[0]; c++) {
-        for (size_t i = 0; i < plane; i++) {
-            double raw = m->range[0] + bytes[c * plane + i] / 255.0 * (m->range[1] - m->range[0]);
-            x[c * plane + i] = (raw - m->mean[c]) / m->std[c];
-        }
-    }
-}
-
 static uint32_t largest(const double *v, uint32_t len)
 {
     uint32_t best = 0;
@@ -60,51 +49,30 @@ static void print_tally(const struct tally *t, enum stage s)
     printf("difference  %.3g at most, in any of the results\n", t->max_error);
 }
 
-/* Whole records only: one label byte, then the bytes of the picture. */
-static uint64_t open_images(const struct cli *c, size_t record, struct mapped_file *m)
-{
-    const char *why;
-    if (!file_map(c->images, m, &why)) {
-        diag_fatal(NO_LOC, "%s: %s", c->images, why);
-    }
-    if (m->size == 0 || m->size % record != 0) {
-        diag_fatal(
-            NO_LOC,
-            "%s: %zu bytes are not a whole number of records of %zu bytes (label and picture)",
-            c->images, m->size, record);
-    }
-    uint64_t n = m->size / record;
-    return c->limit && (uint64_t)c->limit < n ? (uint64_t)c->limit : n;
-}
-
 int cmd_sim(const struct cli *c)
 {
     struct arena *a = arena_new();
     struct driver d = driver_open(c, a);
     uint32_t next;
     struct prog *p = driver_load(&d, &next);
-    const struct model *m = &p->model;
-    size_t pixels = (size_t)m->input[0] * m->input[1] * m->input[2];
-    struct mapped_file images;
-    uint64_t num = open_images(c, pixels + 1, &images);
+    struct images images = images_open(&p->model, c->images, c->limit);
     if (p->stage > c->stage) {
         diag_fatal(NO_LOC, "%s is at stage %s, past the stage %s that was asked for", c->input,
                    stage_name(p->stage), stage_name(c->stage));
     }
     p = driver_run(&d, p, next, driver_last_pass(c->stage));
-    m = &p->model;
     struct sim *s = sim_open(p);
-    double *x = arena_array(a, pixels, sizeof *x);
-    double *result = arena_array(a, m->num_outputs, sizeof *result),
-           *clear = arena_array(a, m->num_outputs, sizeof *clear);
+    uint32_t outputs = p->model.num_outputs;
+    double *x = arena_array(a, images.pixels, sizeof *x);
+    double *result = arena_array(a, outputs, sizeof *result);
+    double *clear = arena_array(a, outputs, sizeof *clear);
     struct tally t = {0};
-    for (uint64_t i = 0; i < num; i++) {
-        const uint8_t *record = images.data + i * (pixels + 1);
+    for (uint64_t i = 0; i < images.len; i++) {
         struct sim_options o = {.noise = c->noise, .seed = i};
-        normalise(m, record + 1, x);
+        uint32_t label = images_get(&images, &p->model, i, x);
         sim_image(s, &o, x, result);
         sim_reference(p, x, clear);
-        count(&t, record[0], result, clear, m->num_outputs);
+        count(&t, label, result, clear, outputs);
     }
     sim_close(s);
     print_tally(&t, c->stage);

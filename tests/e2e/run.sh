@@ -17,11 +17,14 @@ export TMPDIR="$work/tmp"
 cd "$work/area" || exit 1
 client=$work/bin/lenet-client server=$work/bin/lenet-server whole=$work/bin/lenet
 
-# ---- three models: the example, its twin of another name, and one with other parameters ---------------
+# One thread unless a case says otherwise: idle threads of a busy machine cost more than they bring.
+export OMP_NUM_THREADS=1
+
+# ---- three models: the example, its twin of another name, and a small one with other parameters ---------
 sed 's/^name:.*/name: twin/' "$example/model.yaml" >"$work/bin/twin.yaml"
 cp "$example/weights.safetensors" "$work/bin/"
-cat >"$work/bin/other.yaml" <<'YAML'
-name: other
+cat >"$work/bin/small.yaml" <<'YAML'
+name: small
 input: {shape: [1, 28, 28], range: [0, 1]}
 weights: weights.safetensors
 layers:
@@ -32,7 +35,7 @@ layers:
 YAML
 succeeds "build the example" "$build/weft" build "$example/model.yaml" -o "$work/bin/lenet"
 succeeds "build its twin" "$build/weft" build "$work/bin/twin.yaml" -o "$work/bin/twin"
-succeeds "build another model" "$build/weft" build "$work/bin/other.yaml" -o "$work/bin/other"
+succeeds "build a small model" "$build/weft" build "$work/bin/small.yaml" -o "$work/bin/small"
 [ "$failed" = 0 ] || { cat "$work"/log/*; summary; exit 1; }
 
 # ---- who holds what -------------------------------------------------------------------------------------
@@ -53,7 +56,8 @@ holds "the library has client symbols to look for" [ "$(grep -c -E '^rt_(keygen|
 holds "the server holds no symbol of the client" [ -z "$(LC_ALL=C comm -12 "$symbols.only" "$symbols.server")" ]
 holds "the client holds them" [ "$(grep -c -E '^rt_(keygen|encrypt|decrypt|secret_load)$' "$symbols.client")" = 4 ]
 holds "the client cannot infer" [ -z "$(grep -E '^rt_(infer|eval_open|pmac)$' "$symbols.client")" ]
-holds "the server links no image library" [ -z "$(grep -E '^(png|jpeg)_' "$symbols.server")" ]
+holds "the server calls no image library" [ -z "$(nm -u "$work/bin/lenet-server" | grep -E ' (png|jpeg)_')" ]
+holds "the client does" [ -n "$(nm -u "$work/bin/lenet-client" | grep -E ' (png|jpeg)_')" ]
 
 hex() { od -An -v -tx1 "$@" | tr -d ' \n'; }
 # 32 bytes from the middle of the weights and of the value table: in the data file, in no program
@@ -67,9 +71,9 @@ for n in client server; do
 done
 
 # ---- the road ---------------------------------------------------------------------------------------------
-succeeds "keygen" "$client" keygen keys
+succeeds "keygen" "$client" keygen keys -q
 holds "the secret key is for its owner only" [ "$(stat -c %a keys/secret.weft)" = 600 ]
-succeeds "keygen of other keys" "$client" keygen keys2
+succeeds "keygen of other keys" "$client" keygen keys2 -q
 mkdir server && cp keys/eval.weft server/
 
 logits() { # of image $1, one a line
@@ -82,8 +86,8 @@ for i in 0 11 22 37 99; do
         "$client" decrypt server/result.ct --json >answer.json
     label=$(od -An -tu1 -j "$((i * record))" -N 1 "$records" | tr -d ' ')
     holds "image $i is a $label" [ "$(json answer.json class)" = "$label" ]
-    sed -n '/"values"/,/]/p' answer.json | grep -o -E '[-0-9.e]+' >values.txt
-    logits "$i" | paste - values.txt | awk 'NF != 2 || $1 - $2 > 0.01 || $2 - $1 > 0.01 {bad = 1} END {exit bad || NR != 10}'
+    sed -n '/"values"/,/]/p' answer.json | grep -o -E -e '-?[0-9][-+0-9.e]*' >values.txt
+    logits "$i" | paste - values.txt | awk 'NF != 2 || $1 - $2 > 0.02 || $2 - $1 > 0.02 {bad = 1} END {exit bad || NR != 10}'
     holds "image $i has the logits of the reference" [ $? = 0 ]
 done
 mv server/result.ct result.ct
@@ -125,78 +129,78 @@ wait "$pid" 2>/dev/null
 holds "an interrupted run leaves no secret key" [ $? = 143 -a -z "$(ls "$TMPDIR")" ]
 
 # ---- mistakes: one line, exit 1, nothing written ------------------------------------------------------------
-data=$whole.dat
-bad_data() { # case, what the message must name, data file
-    fails "$1" "$2" "$server" infer image.ct --keys keys -o bad.out --data "$3"
-}
-set -- 3 10 13 17 25 33 41 49 57 70 100 "$((64 + 32 + 8 * 100))" "$(($(file_size "$data") / 2))" "$(($(file_size "$data") - 1))"
-for at; do
-    flipped "$data" "$at" bad.in
-    bad_data "data file, byte $at changed" bad.in bad.in
-done
-flipped "$data" 96 bad.in
-fails "run: data file, a weight changed" bad.in "$whole" run "$records" --data bad.in
-bad_data "data file of another model" twin.dat "$work/bin/twin.dat"
-bad_data "no data file" nothing.dat nothing.dat
-for at in 3 10 13 17 25 33 41 49 57 65 128 150 300000 "$(($(file_size keys/eval.weft) - 1))"; do
-    flipped keys/eval.weft "$at" bad.in
-    fails "evaluation keys, byte $at changed" bad.in "$server" infer image.ct --keys bad.in -o bad.out
-done
-for at in 3 10 13 17 25 33 41 49 57 65 200 "$(($(file_size keys/secret.weft) - 1))"; do
-    flipped keys/secret.weft "$at" bad.in
-    fails "secret key, byte $at changed: decrypt" bad.in "$client" decrypt one.ct --key bad.in
-    fails "secret key, byte $at changed: encrypt" bad.in "$client" encrypt "$records" --key bad.in -o bad.out
-done
-for at in 3 10 13 17 25 33 41 49 57 65 130 5000 "$(($(file_size image.ct) - 1))"; do
-    flipped image.ct "$at" bad.in
-    fails "ciphertext, byte $at changed" bad.in "$server" infer bad.in --keys keys -o bad.out
-done
-for at in 3 41 57 100 5000; do
-    flipped one.ct "$at" bad.in
-    fails "result, byte $at changed" bad.in "$client" decrypt bad.in
-done
-for file in image.ct:infer one.ct:decrypt keys/eval.weft:keys keys/secret.weft:key "$data:data"; do
-    name=${file%:*} use=${file#*:} size=$(file_size "$name")
-    for length in 0 1 8 63 64 65 127 128 200 "$((size / 2))" "$((size - 1))" "$((size + 1))"; do
-        head -c "$length" "$name" >bad.in
-        [ "$length" -gt "$size" ] && echo >>bad.in
-        case $use in
-        infer) set -- "$server" infer bad.in --keys keys -o bad.out ;;
-        decrypt) set -- "$client" decrypt bad.in ;;
-        keys) set -- "$server" infer image.ct --keys bad.in -o bad.out ;;
-        key) set -- "$client" encrypt "$records" --key bad.in -o bad.out ;;
-        data) set -- "$server" infer image.ct --keys keys -o bad.out --data bad.in ;;
-        esac
-        fails "$(basename "$name") of $length bytes" bad.in "$@"
-    done
-done
-rm -f bad.in
-
-fails "infer with other keys" key "$server" infer image.ct --keys keys2 -o bad.out
-fails "decrypt with another key" key "$client" decrypt one.ct --key keys2
-for m in twin other; do
-    "$work/bin/$m-client" keygen "$m.keys" -q && "$work/bin/$m-client" encrypt "$records" --key "$m.keys" -o "$m.ct" -q
-    "$work/bin/$m-server" infer "$m.ct" --keys "$m.keys" -o "$m.out" -q
+flipped "$whole.dat" 96 bad.in
+fails "a weight changed" bad.in "$server" infer image.ct -o bad.out --data bad.in
+fails "a weight changed: run" bad.in "$whole" run "$records" --data bad.in
+flipped keys/eval.weft "$(($(file_size keys/eval.weft) / 3))" bad.in
+fails "a key byte changed" bad.in "$server" infer image.ct --keys bad.in -o bad.out
+fails "the evaluation keys of someone else" key "$server" infer image.ct --keys keys2 -o bad.out
+fails "the secret key of someone else" key "$client" decrypt one.ct --key keys2
+for m in twin small; do
+    "$work/bin/$m-client" keygen "$m.keys" -q && "$work/bin/$m-client" encrypt "$records" --key "$m.keys" -o "$m.ct" -q &&
+        "$work/bin/$m-server" infer "$m.ct" --keys "$m.keys" -o "$m.out" -q
     holds "model $m works" [ -s "$m.out" ]
-    fails "ciphertext of model $m" "$m.ct" "$server" infer "$m.ct" --keys keys -o bad.out
-    fails "ciphertext and keys of model $m" "$m" "$server" infer "$m.ct" --keys "$m.keys" -o bad.out
+    fails "data file of model $m" "$m.dat" "$server" infer image.ct -o bad.out --data "$work/bin/$m.dat"
+    fails "ciphertext of model $m" "$m.ct" "$server" infer "$m.ct" -o bad.out
+    fails "evaluation keys of model $m" "$m.keys" "$server" infer "$m.ct" --keys "$m.keys" -o bad.out
     fails "result of model $m" "$m.out" "$client" decrypt "$m.out"
     fails "secret key of model $m" "$m.keys" "$client" encrypt "$records" --key "$m.keys" -o bad.out
 done
+
+# Toy parameters, of the same model: a warning at each run, and a mark in every file
+succeeds "build with toy parameters" "$build/weft" build "$work/bin/small.yaml" --insecure --log-n 10 -o "$work/bin/toy"
+"$work/bin/toy-client" keygen toy.keys -q 2>toy.warnings && "$work/bin/toy-client" encrypt "$records" --key toy.keys -o toy.ct -q 2>>toy.warnings &&
+    "$work/bin/toy-server" infer toy.ct --keys toy.keys -o toy.out -q 2>>toy.warnings &&
+    "$work/bin/toy-client" decrypt toy.out --key toy.keys 2>>toy.warnings >toy.txt
+holds "toy parameters work" [ "$(wc -l <toy.txt)" = 5 ]
+holds "toy parameters warn at each run" [ "$(grep -c ': warning: .*not secure' toy.warnings) $(wc -l <toy.warnings)" = "4 4" ]
+fails "toy ciphertext" toy.ct "$work/bin/small-server" infer toy.ct --keys small.keys -o bad.out
+fails "toy evaluation keys" toy.keys "$work/bin/small-server" infer small.ct --keys toy.keys -o bad.out
+fails "toy result" toy.out "$work/bin/small-client" decrypt toy.out --key small.keys
+fails "toy secret key" toy.keys "$work/bin/small-client" decrypt small.out --key toy.keys
+
+# Every kind of file, changed and cut in many places; of the small model, whose keys load quickly
+client=$work/bin/small-client server=$work/bin/small-server whole=$work/bin/small
+mv small.keys/eval.weft small.keys/secret.weft . && cp "$whole.dat" small.dat
+use() { # case, kind of file, file: a command that reads it
+    case $2 in
+    data) fails "$1" "$3" "$server" infer small.ct --keys eval.weft -o bad.out --data "$3" ;;
+    keys) fails "$1" "$3" "$server" infer small.ct --keys "$3" -o bad.out ;;
+    encrypt) fails "$1" "$3" "$client" encrypt "$records" --key "$3" -o bad.out ;;
+    key) fails "$1" "$3" "$client" decrypt small.out --key "$3" ;;
+    image) fails "$1" "$3" "$server" infer "$3" --keys eval.weft -o bad.out ;;
+    result) fails "$1" "$3" "$client" decrypt "$3" --key secret.weft ;;
+    esac
+}
+for pair in data:small.dat keys:eval.weft encrypt:secret.weft key:secret.weft image:small.ct result:small.out; do
+    kind=${pair%:*} name=${pair#*:}
+    size=$(file_size "$name")
+    for at in 3 10 13 17 22 25 33 41 49 57 65 100 130 200 "$((size / 2))" "$((size - 1))"; do
+        flipped "$name" "$at" bad.in
+        use "$kind: $name, byte $at changed" "$kind" bad.in
+    done
+    for length in 0 1 8 63 64 65 127 128 200 "$((size / 2))" "$((size - 1))"; do
+        head -c "$length" "$name" >bad.in
+        use "$kind: $name, only $length bytes" "$kind" bad.in
+    done
+    cp "$name" bad.in && echo >>bad.in
+    use "$kind: $name, a byte too many" "$kind" bad.in
+    use "$kind: no such file" "$kind" nothing.weft
+    use "$kind: a directory" "$kind" "$work/bin"
+    use "$kind: a picture" "$kind" "$example/digit_3.png"
+done
+rm -f bad.in
+
+client=$work/bin/lenet-client server=$work/bin/lenet-server whole=$work/bin/lenet
 fails "a result where an image belongs" one.ct "$server" infer one.ct --keys keys -o bad.out
 fails "an image where a result belongs" image.ct "$client" decrypt image.ct
 fails "a secret key where evaluation keys belong" secret.weft "$server" infer image.ct --keys keys/secret.weft -o bad.out
 fails "evaluation keys where a secret key belongs" eval.weft "$client" decrypt one.ct --key keys/eval.weft
-fails "a picture where a ciphertext belongs" digit_3.png "$server" infer "$example/digit_3.png" --keys keys -o bad.out
-fails "keygen does not overwrite" keys "$client" keygen keys
+fails "keygen does not overwrite" keys "$client" keygen keys -q
 mkdir empty
 fails "no keys there" empty "$client" encrypt "$records" --key empty -o bad.out
 fails "no evaluation keys there" empty "$server" infer image.ct --keys empty -o bad.out
-fails "no such key file" nothing "$client" decrypt one.ct --key nothing
-fails "no such ciphertext" nothing.ct "$server" infer nothing.ct --keys keys -o bad.out
 fails "no such image" nothing.png "$client" encrypt nothing.png -o bad.out
-fails "a directory for a ciphertext" empty "$server" infer empty --keys keys -o bad.out
-fails "a directory for a result" empty "$client" decrypt empty
 fails "a directory for an image" empty "$client" encrypt empty -o bad.out
 fails "a directory for the output of encrypt" empty "$client" encrypt "$records" -o empty
 fails "a directory for the output of infer" empty "$server" infer image.ct --keys keys -o empty

@@ -4,6 +4,7 @@
 #   reject/NAME.yaml  `weft check` must end with 1 and say          NAME.want.err
 #   ir/NAME.yaml      the program after each pass is                NAME.PASS.want.ir
 #   c/NAME.yaml       the generated C is                            NAME.want.c
+#   cli/NAME.cmd      `weft` with these arguments does and says     NAME.want.out
 #   stats/NAME        counts of the model examples/NAME are         NAME.want.json
 # Every program of the ir cases is also read back and printed again, and compiled from there on: the text
 # and the C must be the same.
@@ -93,6 +94,17 @@ generated() { # c/NAME.yaml
     fi
 }
 
+usage() { # cli/NAME.cmd: both streams, then the exit status
+    eval "set -- \"$1\" $(cat "$1.cmd")"
+    name=$1
+    shift
+    "$weft" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
+    status=$?
+    { cat "$tmp/out"; sed -e "s,$tmp,TMP,g" -e 's/\(tmp\)[A-Za-z0-9]\{6\}/\1XXXXXX/g' "$tmp/err"; echo "exit $status"; } >"$tmp/all"
+    why=$(same "$name.want.out" "$tmp/all")
+    if [ -z "$why" ]; then ok "cli/$name"; else bad "cli/$name" "$why"; fi
+}
+
 counts() { # examples/NAME
     if "$weft" build "../../../examples/$1/model.yaml" --emit=ckks -o "$tmp/ckks.ir" --stats=json >"$tmp/stats.json" 2>"$tmp/err"; then
         why=$(same "$1.want.json" "$tmp/stats.json")
@@ -102,7 +114,21 @@ counts() { # examples/NAME
     fi
 }
 
+special() { # what is no plain file stays what it is: a pipe, a link to a pipe, a link to a file
+    mkfifo "$tmp/pipe" && ln -s pipe "$tmp/to_pipe" && : >"$tmp/target" && ln -s target "$tmp/to_target" || return
+    "$weft" opt conv.yaml --passes=none -o "$tmp/wanted"
+    for name in pipe to_pipe; do
+        cat "$tmp/pipe" >"$tmp/got" &
+        "$weft" opt conv.yaml --passes=none -o "$tmp/$name"
+        if [ -p "$tmp/$name" ] && wait $! && cmp -s "$tmp/wanted" "$tmp/got"; then ok "output/$name"; else bad "output/$name" "not written through"; kill $! 2>/dev/null; fi
+    done
+    "$weft" opt conv.yaml --passes=none -o "$tmp/to_target"
+    if [ -L "$tmp/to_target" ] && cmp -s "$tmp/wanted" "$tmp/target"; then ok output/to_target; else bad output/to_target "the link is gone"; fi
+}
+
+cd "$golden/ir" && special
 cd "$golden/reject" && for f in *.yaml; do reject "${f%.yaml}"; done
+cd "$golden/cli" && for f in *.cmd; do usage "${f%.cmd}"; done
 cd "$golden/ir" && for f in *.yaml; do program "${f%.yaml}"; done
 cd "$golden/c" && for f in *.yaml; do generated "${f%.yaml}"; done
 cd "$golden/stats" && for d in ../../../examples/*/model.yaml; do counts "$(basename "$(dirname "$d")")"; done

@@ -16,7 +16,7 @@
  * h - b q = r - l is an integer below 2^53 for k <= 8 (l is at most half a unit in the last place
  * of h < 2^103, which is 2^49), so the fma that computes it is exact.
  */
-#include "../mod.h"
+#include "kernel/mod.h"
 
 #include <immintrin.h>
 

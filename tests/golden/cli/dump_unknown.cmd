@@ -1,0 +1,1 @@
+opt ../ir/conv.yaml --dump-after=everything

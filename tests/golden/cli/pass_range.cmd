@@ -1,0 +1,1 @@
+opt ../ir/conv.yaml --passes=ckks_level..nn_fold

@@ -1,0 +1,1 @@
+opt ../ir/conv.yaml --passes=slot_bsgs

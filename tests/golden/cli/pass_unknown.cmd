@@ -1,0 +1,1 @@
+opt ../ir/conv.yaml --passes=nn_linaer

@@ -1,0 +1,1 @@
+sim ../ir/conv.yaml images.bin --insecure --log-n=12 --limit=2

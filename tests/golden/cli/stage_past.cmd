@@ -1,0 +1,1 @@
+build ../ir/conv.ckks_regs.want.ir --emit=nn

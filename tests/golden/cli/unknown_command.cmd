@@ -1,0 +1,1 @@
+bulid x.yaml
