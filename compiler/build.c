@@ -99,10 +99,13 @@ int cmd_build(const struct cli *c)
     struct arena *a = arena_new();
     struct driver d = driver_open(c, a);
     if (c->emit <= EMIT_C) {
-        link_check(a, c); /* before the long part */
+        link_check(a, c);
     }
     uint32_t next, last;
     struct prog *p = driver_load(&d, &next);
+    if (c->images) {
+        images_open(&p->model, c->images, 0); /* its mistakes before the long part */
+    }
     p = run_to(&d, p, next, c->emit == EMIT_DOT ? c->stage : stage_of[c->emit], &last);
     struct str text;
     str_init(&text, a);

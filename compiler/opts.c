@@ -314,7 +314,7 @@ static const struct {
     [CMD_CHECK] = {"check",
                    "read a model and report its mistakes",
                    {.parser = parse_own,
-                    .args_doc = "MODEL.yaml",
+                    .args_doc = "MODEL.yaml|PROGRAM.ir",
                     .doc = "Read a model file and its weights; print nothing if they are right."}},
 };
 

@@ -164,11 +164,12 @@ static void add_attr(struct str *out, const struct attr *a) {
 
 static void add_place(struct str *out, const struct node *n) {
     bool place = n->loc.file != 0;
-    if (!place && !*n->layer) {
+    const char *layer = n->layer ? n->layer : ""; /* NULL: a node that the verifier is about to refuse */
+    if (!place && !*layer) {
         return;
     }
     str_add(out, "  # ");
-    add_name(out, n->layer);
+    add_name(out, layer);
     if (place) {
         str_add(out, " ");
         add_name(out, diag_file_name(n->loc.file));

@@ -105,7 +105,7 @@ struct prog_stats prog_stats(const struct prog *p) {
         count_node(p, &p->nodes.at[i], &s);
     }
     const struct params *q = &p->params;
-    for (uint32_t i = 0; i < p->num_keys; i++) {
+    for (uint32_t i = 0; i < p->num_keys && q->alpha != 0; i++) {
         uint64_t limbs = (uint64_t)p->keys[i].level + 1;
         uint64_t digits = (limbs + q->alpha - 1) / q->alpha;
         s.key_bytes += digits * (limbs + q->num_p) * ((uint64_t)8 << q->log_n);

@@ -150,7 +150,7 @@ static struct ckks prepare_ckks(const struct check *c) {
         k.levelled = p->nodes.at[i].type.level >= 0;
     }
     const char *why;
-    if ((par->log_n != 0 || k.levelled) && !params_check(par, &why)) {
+    if ((par->log_n != 0 || k.levelled || p->num_keys != 0) && !params_check(par, &why)) {
         REFUSE(c, "parameters: %s", why);
     }
     for (uint32_t i = 0; i < par->num_q && i < 1024; i++) {

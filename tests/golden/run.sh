@@ -126,7 +126,22 @@ special() { # what is no plain file stays what it is: a pipe, a link to a pipe, 
     if [ -L "$tmp/to_target" ] && cmp -s "$tmp/wanted" "$tmp/target"; then ok output/to_target; else bad output/to_target "the link is gone"; fi
 }
 
-cd "$golden/ir" && special
+lists() { # the ways to name passes
+    "$weft" opt chain.yaml --passes=..nn_fold -o "$tmp/range.ir" &&
+        "$weft" opt chain.yaml --passes=nn_linear,nn_poly,nn_fold -o "$tmp/list.ir" &&
+        "$weft" opt chain.yaml --passes=nn_linear -o "$tmp/first.ir" &&
+        "$weft" opt "$tmp/first.ir" --passes=..nn_fold -o "$tmp/resumed.ir" &&
+        "$weft" build chain.yaml --emit=nn -o "$tmp/stage.ir" &&
+        "$weft" opt "$tmp/range.ir" --passes=nn_layout.. -o "$tmp/rest.ir" &&
+        "$weft" opt chain.yaml -o "$tmp/all.ir" || { bad passes "a command fails"; return 0; }
+    for name in list resumed; do
+        if cmp -s "$tmp/range.ir" "$tmp/$name.ir"; then ok "passes/$name"; else bad "passes/$name" "another result"; fi
+    done
+    if cmp -s "$tmp/rest.ir" "$tmp/all.ir"; then ok passes/rest; else bad passes/rest "another result"; fi
+    if grep -q '^# after nn_layout' "$tmp/stage.ir"; then ok passes/stage; else bad passes/stage "does not end after nn_layout"; fi
+}
+
+cd "$golden/ir" && lists && special
 cd "$golden/reject" && for f in *.yaml; do reject "${f%.yaml}"; done
 cd "$golden/cli" && for f in *.cmd; do usage "${f%.cmd}"; done
 cd "$golden/ir" && for f in *.yaml; do program "${f%.yaml}"; done

@@ -33,8 +33,8 @@ struct kit_op {
 
 #define KIT_REGS   12
 #define KIT_OPS    64
-#define KIT_KEYS   16
-#define KIT_PRIMES 16
+#define KIT_KEYS   64
+#define KIT_PRIMES 32
 #define KIT_TERMS  200 /* of a pmac */
 
 struct kit {
