@@ -4,7 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-static const char *dims_text(struct arena *a, const uint32_t *dims, uint32_t rank) {
+static const char *dims_text(struct arena *a, const uint32_t *dims, uint32_t rank)
+{
     struct type t = {.kind = KIND_CONST, .rank = (uint8_t)rank};
     memcpy(t.dims, dims, rank * sizeof *dims);
     struct str s;
@@ -14,7 +15,8 @@ static const char *dims_text(struct arena *a, const uint32_t *dims, uint32_t ran
 }
 
 /* "[3,0,1,2]" of flat element i */
-static const char *index_text(struct arena *a, const struct type *t, uint64_t i) {
+static const char *index_text(struct arena *a, const struct type *t, uint64_t i)
+{
     uint32_t at[4];
     for (uint32_t d = t->rank; d-- > 0; i /= t->dims[d]) {
         at[d] = (uint32_t)(i % t->dims[d]);
@@ -22,11 +24,13 @@ static const char *index_text(struct arena *a, const struct type *t, uint64_t i)
     return dims_text(a, at, t->rank);
 }
 
-static const char *str_attr(const struct node *n, enum key k) {
+static const char *str_attr(const struct node *n, enum key k)
+{
     return node_attr(n, k)->v.str;
 }
 
-static struct weights *opened(struct prog *p, struct loc loc) {
+static struct weights *opened(struct prog *p, struct loc loc)
+{
     if (!p->weights) {
         const char *why;
         if (!*p->weights_path) {
@@ -39,7 +43,8 @@ static struct weights *opened(struct prog *p, struct loc loc) {
     return p->weights;
 }
 
-static const struct weights_tensor *find_tensor(struct prog *p, const struct node *n) {
+static const struct weights_tensor *find_tensor(struct prog *p, const struct node *n)
+{
     const struct weights *w = opened(p, n->loc);
     const char *name = str_attr(n, KEY_file_tensor);
     const struct weights_tensor *t = weights_find(w, name);
@@ -59,7 +64,8 @@ static const struct weights_tensor *find_tensor(struct prog *p, const struct nod
     BUG("not reached");
 }
 
-static void load_weight(struct prog *p, const struct node *n, double *out) {
+static void load_weight(struct prog *p, const struct node *n, double *out)
+{
     const struct weights_tensor *t = find_tensor(p, n);
     if (t->dtype == DTYPE_OTHER) {
         diag_fatal(n->loc, "weight '%s' is neither F32, F64, F16 nor BF16", t->name);
@@ -77,13 +83,14 @@ static void load_weight(struct prog *p, const struct node *n, double *out) {
     for (uint64_t i = 0; i < t->elements; i++) {
         out[i] = weights_value(t, i);
         if (!isfinite(out[i])) {
-            diag_fatal(n->loc, "weight '%s' has %s at %s", t->name, isnan(out[i]) ? "a NaN" : "an infinity",
-                       index_text(p->memo, want, i));
+            diag_fatal(n->loc, "weight '%s' has %s at %s", t->name,
+                       isnan(out[i]) ? "a NaN" : "an infinity", index_text(p->memo, want, i));
         }
     }
 }
 
-static double combine(enum op op, double a, double b) {
+static double combine(enum op op, double a, double b)
+{
     switch (op) {
     case OP_c_add:
         return a + b;
@@ -96,7 +103,8 @@ static double combine(enum op op, double a, double b) {
     }
 }
 
-static void elementwise(const struct node *n, const double *a, const double *b, double *out) {
+static void elementwise(const struct node *n, const double *a, const double *b, double *out)
+{
     uint64_t elements = type_elements(&n->type);
     int64_t axis = node_int_or(n, KEY_axis, -1);
     uint64_t inner = 1;
@@ -109,7 +117,8 @@ static void elementwise(const struct node *n, const double *a, const double *b, 
     }
 }
 
-static void slice(const struct node *n, const struct type *from, const double *a, double *out) {
+static void slice(const struct node *n, const struct type *from, const double *a, double *out)
+{
     uint64_t axis = (uint64_t)node_int(n, KEY_axis);
     uint64_t first = (uint64_t)node_int(n, KEY_from);
     uint64_t count = (uint64_t)node_int(n, KEY_count);
@@ -119,11 +128,13 @@ static void slice(const struct node *n, const struct type *from, const double *a
         *(d < axis ? &outer : &inner) *= d == axis ? 1 : from->dims[d];
     }
     for (uint64_t o = 0; o < outer; o++) {
-        memcpy(out + o * count * inner, a + (o * from->dims[axis] + first) * inner, count * inner * sizeof *out);
+        memcpy(out + o * count * inner, a + (o * from->dims[axis] + first) * inner,
+               count * inner * sizeof *out);
     }
 }
 
-static double one(const struct node *n, double x) {
+static double one(const struct node *n, double x)
+{
     switch (n->op) {
     case OP_c_affine:
         return node_real(n, KEY_mul) * x + node_real(n, KEY_add);
@@ -138,7 +149,8 @@ static double one(const struct node *n, double x) {
     }
 }
 
-static void evaluate(struct prog *p, const struct node *n, double *out) {
+static void evaluate(struct prog *p, const struct node *n, double *out)
+{
     const double *const *memo = p->const_memo;
     const double *a = n->num_args > 0 ? memo[n->args[0]] : NULL;
     uint64_t elements = type_elements(&n->type);
@@ -178,24 +190,28 @@ static void evaluate(struct prog *p, const struct node *n, double *out) {
 }
 
 /* Names a weight that n is computed from, for messages. */
-static const char *origin(const struct prog *p, const struct node *n) {
+static const char *origin(const struct prog *p, const struct node *n)
+{
     while (n->num_args > 0) {
         n = &p->consts.at[n->args[n->num_args - 1]];
     }
     return n->op == OP_weight ? str_attr(n, KEY_file_tensor) : op_info[n->op].name;
 }
 
-static void check_finite(struct prog *p, uint32_t c, const double *v) {
+static void check_finite(struct prog *p, uint32_t c, const double *v)
+{
     const struct node *n = &p->consts.at[c];
     for (uint64_t i = 0, len = type_elements(&n->type); i < len; i++) {
         if (!isfinite(v[i])) {
-            diag_fatal(n->loc, "constant $%u (%s of '%s') has %s at %s", c, op_info[n->op].name, origin(p, n),
-                       isnan(v[i]) ? "a NaN" : "an infinity", index_text(p->memo, &n->type, i));
+            diag_fatal(n->loc, "constant $%u (%s of '%s') has %s at %s", c, op_info[n->op].name,
+                       origin(p, n), isnan(v[i]) ? "a NaN" : "an infinity",
+                       index_text(p->memo, &n->type, i));
         }
     }
 }
 
-const double *const_values(struct prog *p, uint32_t c) {
+const double *const_values(struct prog *p, uint32_t c)
+{
     if (c >= p->consts.len) {
         BUG("there is no constant $%u", c);
     }

@@ -13,15 +13,17 @@
  *
  * Three stages share all of this: nn (tensors), slot (packed vectors), ckks (ciphertexts).
  *
- * Text form (print.c, parse.c), one line an entry; print(parse(print(p))) == print(p):
+ * Text form, one line an entry; the grammar is in print.c, parse.c reads it back to the same program and
+ * print(parse(print(p))) == print(p):
  *
  *     weft-ir 1 stage=slot
- *     model name="lenet" hash=...
+ *     model "lenet" hash=0123456789abcdef input=1x28x28 range=[0,1] outputs=10
  *     weights "weights.safetensors"
  *     ...
- *     $0 = weight file_tensor="conv1.weight" dims=[8,1,5,5]          # model.yaml:9:5
+ *     $0 = weight file_tensor="conv1.weight" dims=[8,1,5,5] : const [8,1,5,5]  # conv1 model.yaml:9:5
  *     @1 = layout 8x12x12 n=2048 g=1,1 t=2,2 pitch=28 block=1024
- *     &0 = map @0 -> @1 : conv(x0:@0, $0 stride=[2,2] pad=[0,0,0,0] ...)
+ *     &0 = map 8x12x12 @1
+ *       term 1x28x28 @0 weight=$0 to=0 from=0 groups=1 stride=[2,2] ... wrap=zeros
  *     %3 = pmac %1, %2 map=&0 out=0 giant=0 in=[0,0] baby=[0,1] period=2048 : vec 2048  # conv1 model.yaml:9:5
  */
 

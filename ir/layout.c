@@ -6,18 +6,21 @@
 
 enum { MOST_CIPHERTEXTS = 1 << 20 };
 
-static uint32_t ceil_div(uint32_t a, uint32_t b) {
+static uint32_t ceil_div(uint32_t a, uint32_t b)
+{
     return a / b + (a % b != 0);
 }
 
-static int by_value(const void *a, const void *b) {
+static int by_value(const void *a, const void *b)
+{
     uint32_t x = *(const uint32_t *)a;
     uint32_t y = *(const uint32_t *)b;
     return (x > y) - (x < y);
 }
 
 /* Largest physical channel number + 1; 0 when perm names a number twice or an impossible one. */
-static uint32_t physical_channels(const struct layout *l) {
+static uint32_t physical_channels(const struct layout *l)
+{
     if (!l->perm) {
         return l->c;
     }
@@ -34,7 +37,8 @@ static uint32_t physical_channels(const struct layout *l) {
     return fits ? top + 1 : 0;
 }
 
-bool layout_finish(struct layout *l, const char **why) {
+bool layout_finish(struct layout *l, const char **why)
+{
     if (l->c == 0 || l->h == 0 || l->w == 0 || l->c > MOST_CHANNELS || l->h > MOST_PIXELS ||
         l->w > MOST_PIXELS || (uint64_t)l->c * l->h * l->w > MOST_ELEMENTS) {
         *why = "the tensor's shape is impossible";
@@ -80,17 +84,22 @@ bool layout_finish(struct layout *l, const char **why) {
     return true;
 }
 
-void layout_at(const struct layout *l, uint32_t c, uint32_t h, uint32_t w, uint32_t *ct, uint32_t *slot) {
+void layout_at(const struct layout *l, uint32_t c, uint32_t h, uint32_t w, uint32_t *ct,
+               uint32_t *slot)
+{
     uint32_t p = l->perm ? l->perm[c] : c;
     uint32_t k = p / l->cpc;
     uint32_t r = p % l->cpc;
     uint32_t beta = r / l->m;
     uint32_t q = r % l->m;
     *ct = (k * l->g_h + h % l->g_h) * l->g_w + w % l->g_w;
-    *slot = beta * l->block + (l->t_h * (h / l->g_h) + q / l->t_w) * l->pitch + l->t_w * (w / l->g_w) + q % l->t_w;
+    *slot = beta * l->block + (l->t_h * (h / l->g_h) + q / l->t_w) * l->pitch +
+            l->t_w * (w / l->g_w) + q % l->t_w;
 }
 
-bool layout_inverse(const struct layout *l, uint32_t ct, uint32_t slot, uint32_t *c, uint32_t *h, uint32_t *w) {
+bool layout_inverse(const struct layout *l, uint32_t ct, uint32_t slot, uint32_t *c, uint32_t *h,
+                    uint32_t *w)
+{
     uint32_t j = ct % l->g_w;
     uint32_t i = ct / l->g_w % l->g_h;
     uint32_t k = ct / l->g_w / l->g_h;
@@ -120,7 +129,8 @@ bool layout_inverse(const struct layout *l, uint32_t ct, uint32_t slot, uint32_t
     return true;
 }
 
-void layout_pack(const struct layout *l, const double *x, double *cts) {
+void layout_pack(const struct layout *l, const double *x, double *cts)
+{
     memset(cts, 0, (size_t)l->num_ct * l->n * sizeof *cts);
     for (uint32_t c = 0; c < l->c; c++) {
         for (uint32_t h = 0; h < l->h; h++) {
@@ -133,7 +143,8 @@ void layout_pack(const struct layout *l, const double *x, double *cts) {
     }
 }
 
-void layout_unpack(const struct layout *l, const double *cts, double *x) {
+void layout_unpack(const struct layout *l, const double *cts, double *x)
+{
     for (uint32_t c = 0; c < l->c; c++) {
         for (uint32_t h = 0; h < l->h; h++) {
             for (uint32_t w = 0; w < l->w; w++) {
@@ -145,7 +156,8 @@ void layout_unpack(const struct layout *l, const double *cts, double *x) {
     }
 }
 
-void layout_stride(uint32_t g, uint32_t t, uint32_t s, uint32_t *g_out, uint32_t *t_out) {
+void layout_stride(uint32_t g, uint32_t t, uint32_t s, uint32_t *g_out, uint32_t *t_out)
+{
     uint32_t a = g;
     uint32_t b = s;
     while (b != 0) {
@@ -157,7 +169,8 @@ void layout_stride(uint32_t g, uint32_t t, uint32_t s, uint32_t *g_out, uint32_t
     *t_out = t * (s / a);
 }
 
-bool layout_equal(const struct layout *a, const struct layout *b) {
+bool layout_equal(const struct layout *a, const struct layout *b)
+{
     bool same = a->c == b->c && a->h == b->h && a->w == b->w && a->n == b->n && a->g_h == b->g_h &&
                 a->g_w == b->g_w && a->t_h == b->t_h && a->t_w == b->t_w && a->pitch == b->pitch &&
                 a->block == b->block;

@@ -5,13 +5,15 @@
 #include <string.h>
 
 #define MOST_OPERAND_CTS ((uint64_t)1 << 24)
-#define MOST_WINDOW ((int64_t)1 << 26) /* rows or columns after upsampling; also of padding */
+#define MOST_WINDOW      ((int64_t)1 << 26) /* rows or columns after upsampling; also of padding */
 
 /* ---- well-formedness ------------------------------------------------------------------------ */
 
 #define FAIL(...) (*why = arena_printf(p->arena, __VA_ARGS__), false)
 
-static bool layout_fits(const struct prog *p, uint32_t layout, const uint32_t dims[3], const char **why) {
+static bool layout_fits(const struct prog *p, uint32_t layout, const uint32_t dims[3],
+                        const char **why)
+{
     if (layout == NONE) {
         return true;
     }
@@ -20,12 +22,14 @@ static bool layout_fits(const struct prog *p, uint32_t layout, const uint32_t di
     }
     const struct layout *l = &p->layouts[layout];
     if (l->c != dims[0] || l->h != dims[1] || l->w != dims[2]) {
-        return FAIL("layout @%u is for %ux%ux%u, not for %ux%ux%u", layout, l->c, l->h, l->w, dims[0], dims[1], dims[2]);
+        return FAIL("layout @%u is for %ux%ux%u, not for %ux%ux%u", layout, l->c, l->h, l->w,
+                    dims[0], dims[1], dims[2]);
     }
     return true;
 }
 
-static bool shape_fits(const struct prog *p, const uint32_t dims[3], const char **why) {
+static bool shape_fits(const struct prog *p, const uint32_t dims[3], const char **why)
+{
     bool zero = dims[0] == 0 || dims[1] == 0 || dims[2] == 0;
     if (zero || dims[0] > MOST_CHANNELS || dims[1] > MOST_PIXELS || dims[2] > MOST_PIXELS ||
         (uint64_t)dims[0] * dims[1] * dims[2] > MOST_ELEMENTS) {
@@ -34,26 +38,34 @@ static bool shape_fits(const struct prog *p, const uint32_t dims[3], const char 
     return true;
 }
 
-static bool window_fits(const struct prog *p, const struct lmap *m, const struct lterm *t, const uint32_t *w, const char **why) {
+static bool window_fits(const struct prog *p, const struct lmap *m, const struct lterm *t,
+                        const uint32_t *w, const char **why)
+{
     for (uint32_t i = 0; i < 2; i++) {
-        if (t->stride[i] == 0 || t->dilation[i] == 0 || t->up[i] == 0 || t->stride[i] > MOST_WINDOW ||
-            t->dilation[i] > MOST_WINDOW || (int64_t)t->up[i] * t->in[1 + i] > MOST_WINDOW) {
+        if (t->stride[i] == 0 || t->dilation[i] == 0 || t->up[i] == 0 ||
+            t->stride[i] > MOST_WINDOW || t->dilation[i] > MOST_WINDOW ||
+            (int64_t)t->up[i] * t->in[1 + i] > MOST_WINDOW) {
             return FAIL("stride, dilation or up is impossible");
         }
         int32_t before = t->pad[2 * i];
         int32_t after = t->pad[2 * i + 1];
-        if (before > MOST_WINDOW || before < -MOST_WINDOW || after > MOST_WINDOW || after < -MOST_WINDOW) {
+        if (before > MOST_WINDOW || before < -MOST_WINDOW || after > MOST_WINDOW ||
+            after < -MOST_WINDOW) {
             return FAIL("padding is impossible");
         }
-        uint32_t size = window_size(t->in[1 + i] * t->up[i], w[2 + i], t->stride[i], before, after, t->dilation[i]);
+        uint32_t size = window_size(t->in[1 + i] * t->up[i], w[2 + i], t->stride[i], before, after,
+                                    t->dilation[i]);
         if (size != m->out[1 + i]) {
-            return FAIL("the window makes %u %s, the result has %u", size, i ? "columns" : "rows", m->out[1 + i]);
+            return FAIL("the window makes %u %s, the result has %u", size, i ? "columns" : "rows",
+                        m->out[1 + i]);
         }
     }
     return true;
 }
 
-static bool term_fits(const struct prog *p, const struct lmap *m, const struct lterm *t, const char **why) {
+static bool term_fits(const struct prog *p, const struct lmap *m, const struct lterm *t,
+                      const char **why)
+{
     if (!shape_fits(p, t->in, why) || !layout_fits(p, t->in_layout, t->in, why)) {
         return false;
     }
@@ -68,11 +80,13 @@ static bool term_fits(const struct prog *p, const struct lmap *m, const struct l
         return FAIL("%u output channels do not divide into %u groups", w->dims[0], t->groups);
     }
     if ((uint64_t)t->out_from + w->dims[0] > m->out[0]) {
-        return FAIL("channels %u to %llu are outside the result", t->out_from, (unsigned long long)t->out_from + w->dims[0]);
+        return FAIL("channels %u to %llu are outside the result", t->out_from,
+                    (unsigned long long)t->out_from + w->dims[0]);
     }
     uint64_t reads = (uint64_t)t->groups * w->dims[1];
     if (t->in_from + reads > t->in[0]) {
-        return FAIL("channels %u to %llu are outside the operand", t->in_from, (unsigned long long)(t->in_from + reads));
+        return FAIL("channels %u to %llu are outside the operand", t->in_from,
+                    (unsigned long long)(t->in_from + reads));
     }
     if ((unsigned)t->wrap >= NUM_WRAPS) {
         return FAIL("unknown kind of padding");
@@ -80,7 +94,8 @@ static bool term_fits(const struct prog *p, const struct lmap *m, const struct l
     return window_fits(p, m, t, w->dims, why);
 }
 
-bool lmap_check(const struct prog *p, const struct lmap *m, const char **why) {
+bool lmap_check(const struct prog *p, const struct lmap *m, const char **why)
+{
     if (m->num_terms == 0 || m->num_terms > 1 << 16) {
         return FAIL("a map needs from 1 to 65536 terms");
     }
@@ -94,12 +109,14 @@ bool lmap_check(const struct prog *p, const struct lmap *m, const char **why) {
         }
         cts += m->term[i].in_layout == NONE ? 0 : p->layouts[m->term[i].in_layout].num_ct;
     }
-    return cts < MOST_OPERAND_CTS || FAIL("more than %llu ciphertexts", (unsigned long long)MOST_OPERAND_CTS);
+    return cts < MOST_OPERAND_CTS ||
+           FAIL("more than %llu ciphertexts", (unsigned long long)MOST_OPERAND_CTS);
 }
 
 #undef FAIL
 
-uint32_t lmap_first_ct(const struct prog *p, const struct lmap *m, uint32_t term) {
+uint32_t lmap_first_ct(const struct prog *p, const struct lmap *m, uint32_t term)
+{
     uint32_t sum = 0;
     for (uint32_t i = 0; i < term; i++) {
         sum += p->layouts[m->term[i].in_layout].num_ct;
@@ -107,7 +124,8 @@ uint32_t lmap_first_ct(const struct prog *p, const struct lmap *m, uint32_t term
     return sum;
 }
 
-uint32_t lmap_work_slots(const struct prog *p, const struct lmap *m) {
+uint32_t lmap_work_slots(const struct prog *p, const struct lmap *m)
+{
     uint32_t n = p->layouts[m->out_layout].n;
     for (uint32_t i = 0; i < m->num_terms; i++) {
         uint32_t in = p->layouts[m->term[i].in_layout].n;
@@ -140,10 +158,12 @@ struct runs {
 struct axis {
     uint32_t g, slot;
 };
-static struct axis rows_of(const struct layout *l) {
+static struct axis rows_of(const struct layout *l)
+{
     return (struct axis){l->g_h, l->t_h * l->pitch};
 }
-static struct axis columns_of(const struct layout *l) {
+static struct axis columns_of(const struct layout *l)
+{
     return (struct axis){l->g_w, l->t_w};
 }
 
@@ -152,12 +172,13 @@ struct point {
     uint32_t out_part, in_part, out_slot;
 };
 
-static int by_class(const void *a, const void *b) {
+static int by_class(const void *a, const void *b)
+{
     const struct point *x = a;
     const struct point *y = b;
-#define ORDER(field)                                                                             \
-    if (x->field != y->field) {                                                                  \
-        return x->field < y->field ? -1 : 1;                                                     \
+#define ORDER(field)                                                                               \
+    if (x->field != y->field) {                                                                    \
+        return x->field < y->field ? -1 : 1;                                                       \
     }
     ORDER(carry)
     ORDER(out_part)
@@ -168,14 +189,22 @@ static int by_class(const void *a, const void *b) {
     return 0;
 }
 
-static bool same_class(const struct point *x, const struct point *y) {
-    return x->carry == y->carry && x->out_part == y->out_part && x->in_part == y->in_part && x->delta == y->delta;
+static bool same_class(const struct point *x, const struct point *y)
+{
+    return x->carry == y->carry && x->out_part == y->out_part && x->in_part == y->in_part &&
+           x->delta == y->delta;
 }
 
-static void cut_runs(struct arena *a, struct runs *to, const struct point *pt, uint32_t len) {
+static void cut_runs(struct arena *a, struct runs *to, const struct point *pt, uint32_t len)
+{
     for (uint32_t i = 0; i < len;) {
-        struct run r = {pt[i].carry, pt[i].out_part, pt[i].in_part, pt[i].out_slot,
-                        (uint32_t)(pt[i].out_slot + pt[i].delta), 1, 0};
+        struct run r = {pt[i].carry,
+                        pt[i].out_part,
+                        pt[i].in_part,
+                        pt[i].out_slot,
+                        (uint32_t)(pt[i].out_slot + pt[i].delta),
+                        1,
+                        0};
         if (i + 1 < len && same_class(&pt[i], &pt[i + 1])) {
             r.step = pt[i + 1].out_slot - pt[i].out_slot;
         }
@@ -189,22 +218,26 @@ static void cut_runs(struct arena *a, struct runs *to, const struct point *pt, u
     }
 }
 
-static int64_t floor_div(int64_t a, int64_t b) {
+static int64_t floor_div(int64_t a, int64_t b)
+{
     return a / b - (a % b < 0);
 }
 
-static int64_t floor_mod(int64_t a, int64_t b) {
+static int64_t floor_mod(int64_t a, int64_t b)
+{
     return a - floor_div(a, b) * b;
 }
 
 struct tap {
-    int64_t first;  /* input position of output 0, before wrapping */
+    int64_t first;            /* input position of output 0, before wrapping */
     int64_t stride, size, up; /* size: input positions, after upsampling */
     enum wrap wrap;
     bool columns;
 };
 
-static struct runs axis_runs(struct arena *a, struct tap tap, uint32_t outputs, struct axis out, struct axis in) {
+static struct runs axis_runs(struct arena *a, struct tap tap, uint32_t outputs, struct axis out,
+                             struct axis in)
+{
     struct arena *scratch = arena_new();
     struct point *pt = arena_array(scratch, outputs, sizeof *pt);
     uint32_t len = 0;
@@ -236,13 +269,16 @@ struct window {
     struct runs *rows, *columns;
 };
 
-static struct window window_runs(struct arena *a, const struct lmap *m, const struct lterm *t, const struct type *w,
-                                 const struct layout *out, const struct layout *in) {
+static struct window window_runs(struct arena *a, const struct lmap *m, const struct lterm *t,
+                                 const struct type *w, const struct layout *out,
+                                 const struct layout *in)
+{
     struct window win = {.kh = w->dims[2], .kw = w->dims[3], .carries = 1};
     int64_t height = (int64_t)t->in[1] * t->up[0];
     int64_t width = (int64_t)t->in[2] * t->up[1];
     if (t->wrap == WRAP_SPIRAL) {
-        int64_t last = (int64_t)(m->out[2] - 1) * t->stride[1] + (int64_t)(win.kw - 1) * t->dilation[1] - t->pad[2];
+        int64_t last = (int64_t)(m->out[2] - 1) * t->stride[1] +
+                       (int64_t)(win.kw - 1) * t->dilation[1] - t->pad[2];
         win.carry_from = floor_div(-(int64_t)t->pad[2], width);
         win.carries = (uint32_t)(floor_div(last, width) - win.carry_from + 1);
     }
@@ -257,7 +293,8 @@ static struct window window_runs(struct arena *a, const struct lmap *m, const st
         for (uint32_t c = 0; c < win.carries; c++) {
             int64_t first = (int64_t)kh * t->dilation[0] - t->pad[0] + win.carry_from + c;
             struct tap tap = {first, t->stride[0], height, t->up[0], t->wrap, false};
-            win.rows[kh * win.carries + c] = axis_runs(a, tap, m->out[1], rows_of(out), rows_of(in));
+            win.rows[kh * win.carries + c] =
+                axis_runs(a, tap, m->out[1], rows_of(out), rows_of(in));
         }
     }
     return win;
@@ -277,7 +314,8 @@ struct table {
     uint64_t size, used;
 };
 
-static struct bucket *table_slot(const struct table *t, uint64_t key) {
+static struct bucket *table_slot(const struct table *t, uint64_t key)
+{
     uint64_t i = key * 0x9e3779b97f4a7c15u >> 20;
     for (;; i++) {
         struct bucket *b = &t->at[i & (t->size - 1)];
@@ -287,7 +325,8 @@ static struct bucket *table_slot(const struct table *t, uint64_t key) {
     }
 }
 
-static struct bucket *table_put(struct table *t, uint64_t key) {
+static struct bucket *table_put(struct table *t, uint64_t key)
+{
     if (2 * t->used >= t->size) {
         struct table bigger = {t->a, arena_array(t->a, t->size ? 2 * t->size : 1024, sizeof *t->at),
                                t->size ? 2 * t->size : 1024, t->used};
@@ -306,7 +345,8 @@ static struct bucket *table_put(struct table *t, uint64_t key) {
     return b;
 }
 
-static int by_key(const void *a, const void *b) {
+static int by_key(const void *a, const void *b)
+{
     uint64_t x = (*(struct bucket *const *)a)->key;
     uint64_t y = (*(struct bucket *const *)b)->key;
     return (x > y) - (x < y);
@@ -318,7 +358,8 @@ static int by_key(const void *a, const void *b) {
 struct base {
     uint32_t ct, slot;
 };
-static struct base *channel_bases(struct arena *a, const struct layout *l) {
+static struct base *channel_bases(struct arena *a, const struct layout *l)
+{
     struct base *base = arena_array(a, l->c, sizeof *base);
     for (uint32_t c = 0; c < l->c; c++) {
         layout_at(l, c, 0, 0, &base[c].ct, &base[c].slot);
@@ -337,21 +378,26 @@ struct sweep {
     const double *values; /* NULL: nothing is dropped */
 };
 
-static void add_rect(const struct sweep *s, struct base out, struct base in, const struct run *r, const struct run *c, uint32_t weight) {
+static void add_rect(const struct sweep *s, struct base out, struct base in, const struct run *r,
+                     const struct run *c, uint32_t weight)
+{
     uint32_t out_ct = out.ct + r->out_part * s->out->g_w + c->out_part;
     uint32_t in_ct = s->first_ct + in.ct + r->in_part * s->in->g_w + c->in_part;
     uint32_t out_slot = out.slot + r->out_slot + c->out_slot;
     uint32_t in_slot = in.slot + r->in_slot + c->in_slot;
-    uint64_t key = (uint64_t)out_ct << 41 | (uint64_t)in_ct << 17 | ((in_slot - out_slot) & s->mask);
+    uint64_t key =
+        (uint64_t)out_ct << 41 | (uint64_t)in_ct << 17 | ((in_slot - out_slot) & s->mask);
     if (!s->rects) {
         table_put(s->table, key)->count++;
         return;
     }
     struct bucket *b = table_slot(s->table, key);
-    s->rects[b->first + b->count++] = (struct rect){out_slot, in_slot, r->count, c->count, r->step, c->step, weight};
+    s->rects[b->first + b->count++] =
+        (struct rect){out_slot, in_slot, r->count, c->count, r->step, c->step, weight};
 }
 
-static void sweep_term(const struct sweep *s, const struct lterm *t, const struct type *w) {
+static void sweep_term(const struct sweep *s, const struct lterm *t, const struct type *w)
+{
     const struct window *win = s->win;
     uint32_t per_group = w->dims[0] / t->groups;
     uint32_t weight = 0;
@@ -367,7 +413,9 @@ static void sweep_term(const struct sweep *s, const struct lterm *t, const struc
                     }
                     for (uint32_t c = 0; c < columns->len; c++) {
                         const struct run *col = &columns->at[c];
-                        const struct runs *rows = &win->rows[kh * win->carries + (uint32_t)(col->carry - win->carry_from)];
+                        const struct runs *rows =
+                            &win->rows[kh * win->carries +
+                                       (uint32_t)(col->carry - win->carry_from)];
                         for (uint32_t r = 0; r < rows->len; r++) {
                             add_rect(s, out, in, &rows->at[r], col, weight);
                         }
@@ -378,8 +426,10 @@ static void sweep_term(const struct sweep *s, const struct lterm *t, const struc
     }
 }
 
-static void sweep_map(struct prog *p, const struct lmap *m, const struct window *win, bool with_weights,
-                      struct arena *scratch, struct table *table, struct rect *rects) {
+static void sweep_map(struct prog *p, const struct lmap *m, const struct window *win,
+                      bool with_weights, struct arena *scratch, struct table *table,
+                      struct rect *rects)
+{
     const struct layout *out = &p->layouts[m->out_layout];
     for (uint32_t i = 0; i < m->num_terms; i++) {
         const struct lterm *t = &m->term[i];
@@ -400,7 +450,8 @@ static void sweep_map(struct prog *p, const struct lmap *m, const struct window 
     }
 }
 
-struct diagonals lmap_diagonals(struct prog *p, uint32_t map, bool with_weights, struct arena *a) {
+struct diagonals lmap_diagonals(struct prog *p, uint32_t map, bool with_weights, struct arena *a)
+{
     const struct lmap *m = &p->maps[map];
     if (m->out_layout == NONE) {
         BUG("map &%u has no layouts", map);
@@ -411,7 +462,8 @@ struct diagonals lmap_diagonals(struct prog *p, uint32_t map, bool with_weights,
     struct window *win = arena_array(scratch, m->num_terms, sizeof *win);
     for (uint32_t i = 0; i < m->num_terms; i++) {
         const struct lterm *t = &m->term[i];
-        win[i] = window_runs(scratch, m, t, &p->consts.at[t->weight].type, &p->layouts[m->out_layout], &p->layouts[t->in_layout]);
+        win[i] = window_runs(scratch, m, t, &p->consts.at[t->weight].type,
+                             &p->layouts[m->out_layout], &p->layouts[t->in_layout]);
     }
     sweep_map(p, m, win, with_weights, scratch, &table, NULL);
 
@@ -435,27 +487,34 @@ struct diagonals lmap_diagonals(struct prog *p, uint32_t map, bool with_weights,
     for (uint64_t i = 0, term = 0; i < len; i++) {
         uint64_t key = order[i]->key - 1;
         uint32_t in_ct = (uint32_t)(key >> 17) & 0xffffff;
-        term = in_ct < lmap_first_ct(p, m, (uint32_t)term) ? 0 : term; /* a new out_ct starts over */
+        term =
+            in_ct < lmap_first_ct(p, m, (uint32_t)term) ? 0 : term; /* a new out_ct starts over */
         while (in_ct >= lmap_first_ct(p, m, (uint32_t)term + 1)) {
             term++;
         }
-        diag[i] = (struct diagonal){(uint32_t)(key >> 41), in_ct, (uint32_t)key & 0x1ffff, (uint32_t)term,
+        diag[i] = (struct diagonal){(uint32_t)(key >> 41),     in_ct,
+                                    (uint32_t)key & 0x1ffff,   (uint32_t)term,
                                     (uint32_t)order[i]->count, rects + order[i]->first};
         order[i]->count = 0;
     }
     sweep_map(p, m, win, with_weights, scratch, &table, rects);
     arena_free(scratch);
     arena_free(buckets);
-    return (struct diagonals){lmap_work_slots(p, m), p->layouts[m->out_layout].n, (uint32_t)len, diag};
+    return (struct diagonals){lmap_work_slots(p, m), p->layouts[m->out_layout].n, (uint32_t)len,
+                              diag};
 }
 
-const struct diagonal *diagonal_find(const struct diagonals *d, uint32_t out_ct, uint32_t in_ct, uint32_t offset) {
+const struct diagonal *diagonal_find(const struct diagonals *d, uint32_t out_ct, uint32_t in_ct,
+                                     uint32_t offset)
+{
     uint32_t low = 0;
     uint32_t high = d->len;
     while (low < high) {
         uint32_t mid = low + (high - low) / 2;
         const struct diagonal *x = &d->at[mid];
-        bool before = x->out_ct != out_ct ? x->out_ct < out_ct : x->in_ct != in_ct ? x->in_ct < in_ct : x->offset < offset;
+        bool before = x->out_ct != out_ct ? x->out_ct < out_ct
+                      : x->in_ct != in_ct ? x->in_ct < in_ct
+                                          : x->offset < offset;
         if (before) {
             low = mid + 1;
         } else {
@@ -463,12 +522,15 @@ const struct diagonal *diagonal_find(const struct diagonals *d, uint32_t out_ct,
         }
     }
     const struct diagonal *x = &d->at[low];
-    return low < d->len && x->out_ct == out_ct && x->in_ct == in_ct && x->offset == offset ? x : NULL;
+    return low < d->len && x->out_ct == out_ct && x->in_ct == in_ct && x->offset == offset ? x
+                                                                                           : NULL;
 }
 
 /* ---- plaintexts ----------------------------------------------------------------------------- */
 
-struct pmac_entry pmac_entry(const struct prog *p, const struct node *pmac, uint32_t i, const struct diagonals *d) {
+struct pmac_entry pmac_entry(const struct prog *p, const struct node *pmac, uint32_t i,
+                             const struct diagonals *d)
+{
     const struct lmap *m = &p->maps[node_int(pmac, KEY_map)];
     uint32_t len;
     uint32_t in_ct = (uint32_t)node_ints(pmac, KEY_in, &len)[i];
@@ -481,14 +543,17 @@ struct pmac_entry pmac_entry(const struct prog *p, const struct node *pmac, uint
     int64_t n_in = p->layouts[m->term[term].in_layout].n;
     int64_t n_out = p->layouts[m->out_layout].n;
     bool by_input = n_in >= n_out;
-    struct pmac_entry e = {.term = term, .by_input = by_input, .n = (uint32_t)(by_input ? n_in : n_out)};
+    struct pmac_entry e = {
+        .term = term, .by_input = by_input, .n = (uint32_t)(by_input ? n_in : n_out)};
     e.shift = (uint32_t)floor_mod(by_input ? -baby : giant, e.n);
     e.diagonal = diagonal_find(d, (uint32_t)node_int(pmac, KEY_out), in_ct,
                                (uint32_t)floor_mod(baby + giant, by_input ? n_out : n_in));
     return e;
 }
 
-void pmac_plaintexts(struct prog *p, const struct node *pmac, const struct diagonals *d, double *values) {
+void pmac_plaintexts(struct prog *p, const struct node *pmac, const struct diagonals *d,
+                     double *values)
+{
     const struct lmap *m = &p->maps[node_int(pmac, KEY_map)];
     memset(values, 0, (size_t)pmac->num_args * d->nw * sizeof *values);
     for (uint32_t i = 0; i < pmac->num_args; i++, values += d->nw) {
@@ -507,7 +572,8 @@ void pmac_plaintexts(struct prog *p, const struct node *pmac, const struct diago
     }
 }
 
-void padd_plaintext(struct prog *p, const struct node *padd, double *values) {
+void padd_plaintext(struct prog *p, const struct node *padd, double *values)
+{
     const struct layout *l = &p->layouts[node_int(padd, KEY_layout)];
     const double *bias = const_values(p, (uint32_t)node_int(padd, KEY_bias));
     uint32_t part = (uint32_t)node_int(padd, KEY_part);
@@ -527,7 +593,8 @@ void padd_plaintext(struct prog *p, const struct node *padd, double *values) {
 
 /* ---- the definition ------------------------------------------------------------------------- */
 
-void lmap_apply(struct prog *p, const struct lmap *m, uint32_t term, const double *x, double *y) {
+void lmap_apply(struct prog *p, const struct lmap *m, uint32_t term, const double *x, double *y)
+{
     const struct lterm *t = &m->term[term];
     const uint32_t *dims = p->consts.at[t->weight].type.dims; /* Ct, Cg, KH, KW */
     const double *w = const_values(p, t->weight);
@@ -541,8 +608,10 @@ void lmap_apply(struct prog *p, const struct lmap *m, uint32_t term, const doubl
                     uint32_t c = t->in_from + o / (dims[0] / t->groups) * dims[1] + cl;
                     for (uint32_t kh = 0; kh < dims[2]; kh++) {
                         for (uint32_t kw = 0; kw < dims[3]; kw++) {
-                            int64_t r = (int64_t)yo * t->stride[0] + (int64_t)kh * t->dilation[0] - t->pad[0];
-                            int64_t s = (int64_t)xo * t->stride[1] + (int64_t)kw * t->dilation[1] - t->pad[2];
+                            int64_t r = (int64_t)yo * t->stride[0] + (int64_t)kh * t->dilation[0] -
+                                        t->pad[0];
+                            int64_t s = (int64_t)xo * t->stride[1] + (int64_t)kw * t->dilation[1] -
+                                        t->pad[2];
                             if (t->wrap == WRAP_SPIRAL) {
                                 int64_t flat = floor_mod(r * width + s, height * width);
                                 r = flat / width;
@@ -553,7 +622,8 @@ void lmap_apply(struct prog *p, const struct lmap *m, uint32_t term, const doubl
                             } else if (r < 0 || r >= height || s < 0 || s >= width) {
                                 continue;
                             }
-                            int64_t at = ((int64_t)c * t->in[1] + r / t->up[0]) * t->in[2] + s / t->up[1];
+                            int64_t at =
+                                ((int64_t)c * t->in[1] + r / t->up[0]) * t->in[2] + s / t->up[1];
                             sum += w[((o * dims[1] + cl) * dims[2] + kh) * dims[3] + kw] * x[at];
                         }
                     }

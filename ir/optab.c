@@ -15,7 +15,7 @@ enum {
 #define LENGTH(...) ((uint8_t)(sizeof((uint16_t[]){0, __VA_ARGS__}) / sizeof(uint16_t) - 1))
 
 #define ATTRS(...) LENGTH(__VA_ARGS__)
-#define NOATTRS 0
+#define NOATTRS    0
 #define OPT(...)
 enum {
 #define OP(name, stages, operands, result, attrs, flags, call) REQUIRED_##name = attrs,
@@ -29,6 +29,7 @@ enum {
 };
 #undef ATTRS
 #undef NOATTRS
+/* clang-format off */
 #define ATTRS(...) {__VA_ARGS__}
 #define NOATTRS {0}
 
@@ -38,17 +39,18 @@ enum {
 #define STAGES_K {[STAGE_CKKS] = true}
 #define STAGES_SK {[STAGE_SLOT] = true, [STAGE_CKKS] = true}
 #define STAGES_NSK {true, true, true}
+/* clang-format on */
 
 const struct op_info op_info[NUM_OPS] = {
-#define OP(n, stages, operands_, result_, attrs, flags_, call)                                   \
-    [OP_##n] = {.name = #n,                                                                      \
-                .is_const = RESULT_##result_ == RESULT_CONST,                                    \
-                .in_stage = STAGES_##stages,                                                     \
-                .operands = operands_,                                                           \
-                .result = RESULT_##result_,                                                      \
-                .flags = flags_,                                                                 \
-                .num_attrs = ALL_##n,                                                            \
-                .num_required = REQUIRED_##n,                                                    \
+#define OP(n, stages, operands_, result_, attrs, flags_, call)                                     \
+    [OP_##n] = {.name = #n,                                                                        \
+                .is_const = RESULT_##result_ == RESULT_CONST,                                      \
+                .in_stage = STAGES_##stages,                                                       \
+                .operands = operands_,                                                             \
+                .result = RESULT_##result_,                                                        \
+                .flags = flags_,                                                                   \
+                .num_attrs = ALL_##n,                                                              \
+                .num_required = REQUIRED_##n,                                                      \
                 .attr = attrs},
 #include "ops.def"
 };
@@ -62,7 +64,8 @@ static const struct {
 };
 
 /* A few dozen short names: a scan is as quick as a table. */
-enum op op_find(const char *name) {
+enum op op_find(const char *name)
+{
     int i = 0;
     while (i < NUM_OPS && strcmp(op_info[i].name, name) != 0) {
         i++;
@@ -70,7 +73,8 @@ enum op op_find(const char *name) {
     return (enum op)i;
 }
 
-enum key key_find(const char *name) {
+enum key key_find(const char *name)
+{
     int i = 0;
     while (i < NUM_KEYS && strcmp(key_info[i].name, name) != 0) {
         i++;
@@ -78,25 +82,31 @@ enum key key_find(const char *name) {
     return (enum key)i;
 }
 
-const char *key_name(enum key k) {
+const char *key_name(enum key k)
+{
     return key_info[k].name;
 }
 
-enum attr_kind key_kind(enum key k) {
+enum attr_kind key_kind(enum key k)
+{
     return key_info[k].kind;
 }
 
-const char *stage_name(enum stage s) {
+const char *stage_name(enum stage s)
+{
     static const char *const names[NUM_STAGES] = {"nn", "slot", "ckks"};
     return names[s];
 }
 
-const char *kind_name(enum kind k) {
-    static const char *const names[NUM_KINDS] = {"none", "const", "tensor", "vec", "ct", "ct3", "ctx", "digits"};
+const char *kind_name(enum kind k)
+{
+    static const char *const names[NUM_KINDS] = {"none", "const", "tensor", "vec",
+                                                 "ct",   "ct3",   "ctx",    "digits"};
     return names[k];
 }
 
-const char *wrap_name(enum wrap k) {
+const char *wrap_name(enum wrap k)
+{
     static const char *const names[NUM_WRAPS] = {"zeros", "circular", "spiral"};
     return names[k];
 }

@@ -4,12 +4,14 @@
 #include <flint/ulong_extras.h>
 #include <math.h>
 
-double params_max_log2_qp(uint32_t log_n) {
+double params_max_log2_qp(uint32_t log_n)
+{
     static const double table[] = {26, 53, 106, 214, 430, 868, 1747, 3523}; /* log_n 10..17 */
     return log_n >= 10 && log_n <= 17 ? table[log_n - 10] : 0;
 }
 
-double params_log2_qp(const struct params *p) {
+double params_log2_qp(const struct params *p)
+{
     double sum = 0;
     for (uint32_t i = 0; i < p->num_q; i++) {
         sum += log2((double)p->q[i]);
@@ -20,7 +22,8 @@ double params_log2_qp(const struct params *p) {
     return sum;
 }
 
-bool params_check(const struct params *p, const char **why) {
+bool params_check(const struct params *p, const char **why)
+{
     if (p->log_n < 2 || p->log_n > 17 || p->num_q == 0 || p->num_p == 0 || p->alpha == 0) {
         *why = "the ring degree or a modulus is missing";
         return false;
@@ -50,7 +53,9 @@ bool params_check(const struct params *p, const char **why) {
     return true;
 }
 
-bool params_primes(uint32_t log_n, uint32_t bits, const uint64_t *used, uint32_t num_used, uint32_t count, uint64_t *out) {
+bool params_primes(uint32_t log_n, uint32_t bits, const uint64_t *used, uint32_t num_used,
+                   uint32_t count, uint64_t *out)
+{
     if (log_n > 30 || bits > 62 || bits <= log_n + 1) {
         return count == 0;
     }

@@ -44,7 +44,8 @@
 
 /* ---- words ---------------------------------------------------------------------------------- */
 
-static void add_quoted(struct str *out, const char *s) {
+static void add_quoted(struct str *out, const char *s)
+{
     str_add(out, "\"");
     for (; *s; s++) {
         unsigned char c = (unsigned char)*s;
@@ -61,8 +62,10 @@ static void add_quoted(struct str *out, const char *s) {
     str_add(out, "\"");
 }
 
-static void add_name(struct str *out, const char *s) {
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+";
+static void add_name(struct str *out, const char *s)
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+";
     if (*s && s[strspn(s, plain)] == '\0') {
         str_add(out, s);
     } else {
@@ -70,7 +73,8 @@ static void add_name(struct str *out, const char *s) {
     }
 }
 
-static void add_reals(struct str *out, const double *v, uint32_t len) {
+static void add_reals(struct str *out, const double *v, uint32_t len)
+{
     str_add(out, "[");
     for (uint32_t i = 0; i < len; i++) {
         str_add(out, i ? "," : "");
@@ -79,7 +83,8 @@ static void add_reals(struct str *out, const double *v, uint32_t len) {
     str_add(out, "]");
 }
 
-static void add_ints(struct str *out, const int64_t *v, uint32_t len) {
+static void add_ints(struct str *out, const int64_t *v, uint32_t len)
+{
     str_add(out, "[");
     for (uint32_t i = 0; i < len; i++) {
         str_addf(out, "%s%" PRId64, i ? "," : "", v[i]);
@@ -87,7 +92,8 @@ static void add_ints(struct str *out, const int64_t *v, uint32_t len) {
     str_add(out, "]");
 }
 
-static void add_words(struct str *out, const uint64_t *v, uint32_t len) {
+static void add_words(struct str *out, const uint64_t *v, uint32_t len)
+{
     str_add(out, "[");
     for (uint32_t i = 0; i < len; i++) {
         str_addf(out, "%s%" PRIu64, i ? "," : "", v[i]);
@@ -95,13 +101,15 @@ static void add_words(struct str *out, const uint64_t *v, uint32_t len) {
     str_add(out, "]");
 }
 
-static void add_shape(struct str *out, const uint32_t d[3]) {
+static void add_shape(struct str *out, const uint32_t d[3])
+{
     str_addf(out, "%ux%ux%u", d[0], d[1], d[2]);
 }
 
 /* ---- nodes ---------------------------------------------------------------------------------- */
 
-void type_print(const struct type *t, struct str *out) {
+void type_print(const struct type *t, struct str *out)
+{
     str_add(out, kind_name(t->kind));
     switch (t->kind) {
     case KIND_NONE:
@@ -129,7 +137,8 @@ void type_print(const struct type *t, struct str *out) {
     }
 }
 
-static void add_attr(struct str *out, const struct attr *a) {
+static void add_attr(struct str *out, const struct attr *a)
+{
     str_addf(out, " %s=", key_name(a->key));
     switch (key_kind(a->key)) {
     case ATTR_INT:
@@ -162,9 +171,11 @@ static void add_attr(struct str *out, const struct attr *a) {
     }
 }
 
-static void add_place(struct str *out, const struct node *n) {
+static void add_place(struct str *out, const struct node *n)
+{
     bool place = n->loc.file != 0;
-    const char *layer = n->layer ? n->layer : ""; /* NULL: a node that the verifier is about to refuse */
+    const char *layer =
+        n->layer ? n->layer : ""; /* NULL: a node that the verifier is about to refuse */
     if (!place && !*layer) {
         return;
     }
@@ -177,7 +188,8 @@ static void add_place(struct str *out, const struct node *n) {
     }
 }
 
-void node_print(const struct prog *p, const struct node *n, uint32_t index, struct str *out) {
+void node_print(const struct prog *p, const struct node *n, uint32_t index, struct str *out)
+{
     (void)p;
     const char *sigil = op_info[n->op].is_const ? "$" : "%";
     str_addf(out, "%s%u = %s", sigil, index, op_info[n->op].name);
@@ -200,7 +212,8 @@ void node_print(const struct prog *p, const struct node *n, uint32_t index, stru
 
 /* ---- program -------------------------------------------------------------------------------- */
 
-static void print_model(const struct prog *p, struct str *out) {
+static void print_model(const struct prog *p, struct str *out)
+{
     const struct model *m = &p->model;
     str_add(out, "model ");
     add_quoted(out, m->name);
@@ -239,7 +252,8 @@ static void print_model(const struct prog *p, struct str *out) {
     }
 }
 
-static void print_params(const struct prog *p, struct str *out) {
+static void print_params(const struct prog *p, struct str *out)
+{
     const struct params *q = &p->params;
     if (q->log_n != 0) {
         str_addf(out, "params log_n=%u alpha=%u scale=", q->log_n, q->alpha);
@@ -269,16 +283,18 @@ static void print_params(const struct prog *p, struct str *out) {
     }
 }
 
-static void print_layout(const struct layout *l, uint32_t i, struct str *out) {
-    str_addf(out, "@%u = layout %ux%ux%u n=%u g=%u,%u t=%u,%u pitch=%u block=%u", i, l->c, l->h, l->w, l->n,
-             l->g_h, l->g_w, l->t_h, l->t_w, l->pitch, l->block);
+static void print_layout(const struct layout *l, uint32_t i, struct str *out)
+{
+    str_addf(out, "@%u = layout %ux%ux%u n=%u g=%u,%u t=%u,%u pitch=%u block=%u", i, l->c, l->h,
+             l->w, l->n, l->g_h, l->g_w, l->t_h, l->t_w, l->pitch, l->block);
     for (uint32_t c = 0; l->perm && c < l->c; c++) {
         str_addf(out, "%s%u", c ? "," : " perm=[", l->perm[c]);
     }
     str_add(out, l->perm ? "]\n" : "\n");
 }
 
-static void print_map(const struct lmap *m, uint32_t i, struct str *out) {
+static void print_map(const struct lmap *m, uint32_t i, struct str *out)
+{
     str_addf(out, "&%u = map ", i);
     add_shape(out, m->out);
     if (m->out_layout != NONE) {
@@ -295,18 +311,21 @@ static void print_map(const struct lmap *m, uint32_t i, struct str *out) {
         str_addf(out,
                  " weight=$%u to=%u from=%u groups=%u stride=[%u,%u] dilation=[%u,%u] up=[%u,%u] "
                  "pad=[%d,%d,%d,%d] wrap=%s\n",
-                 t->weight, t->out_from, t->in_from, t->groups, t->stride[0], t->stride[1], t->dilation[0],
-                 t->dilation[1], t->up[0], t->up[1], t->pad[0], t->pad[1], t->pad[2], t->pad[3], wrap_name(t->wrap));
+                 t->weight, t->out_from, t->in_from, t->groups, t->stride[0], t->stride[1],
+                 t->dilation[0], t->dilation[1], t->up[0], t->up[1], t->pad[0], t->pad[1],
+                 t->pad[2], t->pad[3], wrap_name(t->wrap));
     }
 }
 
-static void print_nodes(const struct prog *p, const struct nodes *nodes, struct str *out) {
+static void print_nodes(const struct prog *p, const struct nodes *nodes, struct str *out)
+{
     for (uint32_t i = 0; i < nodes->len; i++) {
         node_print(p, &nodes->at[i], i, out);
     }
 }
 
-void prog_print(const struct prog *p, struct str *out) {
+void prog_print(const struct prog *p, struct str *out)
+{
     str_addf(out, "weft-ir 1 stage=%s\n", stage_name(p->stage));
     print_model(p, out);
     print_params(p, out);

@@ -5,7 +5,8 @@
 
 enum { MOST_NODES = 1 << 24 };
 
-struct prog *prog_new(struct arena *a, enum stage stage) {
+struct prog *prog_new(struct arena *a, enum stage stage)
+{
     struct prog *p = arena_alloc(a, sizeof *p);
     p->arena = a;
     p->stage = stage;
@@ -17,13 +18,15 @@ struct prog *prog_new(struct arena *a, enum stage stage) {
     return p;
 }
 
-static void *copied(struct arena *a, const void *data, size_t count, size_t size) {
+static void *copied(struct arena *a, const void *data, size_t count, size_t size)
+{
     void *copy = arena_array(a, count, size);
     arena_copy_(copy, data, count * size);
     return copy;
 }
 
-struct prog *prog_derive(const struct prog *p, enum stage stage) {
+struct prog *prog_derive(const struct prog *p, enum stage stage)
+{
     struct prog *q = arena_alloc(p->arena, sizeof *q);
     *q = *p;
     q->stage = stage;
@@ -40,7 +43,8 @@ struct prog *prog_derive(const struct prog *p, enum stage stage) {
     return q;
 }
 
-const char *intern(struct prog *p, const char *s) {
+const char *intern(struct prog *p, const char *s)
+{
     size_t len = strlen(s);
     const struct map_entry *e = p->strings->entry;
     const uint64_t *at = map_get(p->strings, s, len);
@@ -56,7 +60,8 @@ const char *intern(struct prog *p, const char *s) {
 
 /* ---- attributes ----------------------------------------------------------------------------- */
 
-const struct attr *node_attr(const struct node *n, enum key k) {
+const struct attr *node_attr(const struct node *n, enum key k)
+{
     for (uint32_t i = 0; i < n->num_attrs; i++) {
         if (n->attrs[i].key == k) {
             return &n->attrs[i];
@@ -65,7 +70,8 @@ const struct attr *node_attr(const struct node *n, enum key k) {
     return NULL;
 }
 
-static const struct attr *required(const struct node *n, enum key k) {
+static const struct attr *required(const struct node *n, enum key k)
+{
     const struct attr *a = node_attr(n, k);
     if (!a) {
         BUG("'%s' has no attribute '%s'", op_info[n->op].name, key_name(k));
@@ -73,32 +79,38 @@ static const struct attr *required(const struct node *n, enum key k) {
     return a;
 }
 
-int64_t node_int(const struct node *n, enum key k) {
+int64_t node_int(const struct node *n, enum key k)
+{
     return required(n, k)->v.i;
 }
 
-int64_t node_int_or(const struct node *n, enum key k, int64_t otherwise) {
+int64_t node_int_or(const struct node *n, enum key k, int64_t otherwise)
+{
     const struct attr *a = node_attr(n, k);
     return a ? a->v.i : otherwise;
 }
 
-double node_real(const struct node *n, enum key k) {
+double node_real(const struct node *n, enum key k)
+{
     return required(n, k)->v.r;
 }
 
-const int64_t *node_ints(const struct node *n, enum key k, uint32_t *len) {
+const int64_t *node_ints(const struct node *n, enum key k, uint32_t *len)
+{
     const struct attr *a = required(n, k);
     *len = a->len;
     return a->v.ints;
 }
 
-uint32_t node_ref_or_none(const struct node *n, enum key k) {
+uint32_t node_ref_or_none(const struct node *n, enum key k)
+{
     const struct attr *a = node_attr(n, k);
     return a ? (uint32_t)a->v.i : NONE;
 }
 
 /* Position of a key in the op's row, or num_attrs. */
-static uint32_t row_position(const struct op_info *info, uint32_t key) {
+static uint32_t row_position(const struct op_info *info, uint32_t key)
+{
     uint32_t i = 0;
     while (i < info->num_attrs && info->attr[i] != key) {
         i++;
@@ -108,7 +120,8 @@ static uint32_t row_position(const struct op_info *info, uint32_t key) {
 
 /* Attribute lists may be shared with the node that this one was copied from, so that a change
  * makes a new list. */
-static void set_attr(struct prog *p, struct node *n, struct attr value) {
+static void set_attr(struct prog *p, struct node *n, struct attr value)
+{
     const struct op_info *info = &op_info[n->op];
     uint32_t pos = row_position(info, value.key);
     if (pos == info->num_attrs) {
@@ -133,27 +146,32 @@ static void set_attr(struct prog *p, struct node *n, struct attr value) {
     n->num_attrs = (uint16_t)len;
 }
 
-void node_set_int(struct prog *p, struct node *n, enum key k, int64_t v) {
+void node_set_int(struct prog *p, struct node *n, enum key k, int64_t v)
+{
     set_attr(p, n, (struct attr){.key = (uint16_t)k, .v.i = v});
 }
 
-void node_set_real(struct prog *p, struct node *n, enum key k, double v) {
+void node_set_real(struct prog *p, struct node *n, enum key k, double v)
+{
     set_attr(p, n, (struct attr){.key = (uint16_t)k, .v.r = v});
 }
 
 /* ---- building ------------------------------------------------------------------------------- */
 
-struct build build_at(struct prog *p, struct loc loc, const char *layer) {
+struct build build_at(struct prog *p, struct loc loc, const char *layer)
+{
     struct build b = {.p = p, .loc = loc};
     b.layer = intern(p, layer ? layer : "");
     return b;
 }
 
-struct build build_like(struct prog *p, const struct node *n) {
+struct build build_like(struct prog *p, const struct node *n)
+{
     return build_at(p, n->loc, n->layer);
 }
 
-static struct attr *new_attr(struct build *b, enum key k) {
+static struct attr *new_attr(struct build *b, enum key k)
+{
     if (b->num_attrs == sizeof b->attrs / sizeof *b->attrs) {
         BUG("too many attributes");
     }
@@ -162,36 +180,43 @@ static struct attr *new_attr(struct build *b, enum key k) {
     return a;
 }
 
-void build_int(struct build *b, enum key k, int64_t v) {
+void build_int(struct build *b, enum key k, int64_t v)
+{
     new_attr(b, k)->v.i = v;
 }
 
-void build_ints(struct build *b, enum key k, const int64_t *v, uint32_t len) {
+void build_ints(struct build *b, enum key k, const int64_t *v, uint32_t len)
+{
     struct attr *a = new_attr(b, k);
     a->len = len;
     a->v.ints = copied(b->p->arena, v, len, sizeof *v);
 }
 
-void build_real(struct build *b, enum key k, double v) {
+void build_real(struct build *b, enum key k, double v)
+{
     new_attr(b, k)->v.r = v;
 }
 
-void build_reals(struct build *b, enum key k, const double *v, uint32_t len) {
+void build_reals(struct build *b, enum key k, const double *v, uint32_t len)
+{
     struct attr *a = new_attr(b, k);
     a->len = len;
     a->v.reals = copied(b->p->arena, v, len, sizeof *v);
 }
 
-void build_str(struct build *b, enum key k, const char *v) {
+void build_str(struct build *b, enum key k, const char *v)
+{
     new_attr(b, k)->v.str = intern(b->p, v);
 }
 
-void build_type(struct build *b, const struct type *t) {
+void build_type(struct build *b, const struct type *t)
+{
     b->type = *t;
     b->has_type = true;
 }
 
-static void sort_attrs(struct attr *attrs, uint32_t num, const struct op_info *info) {
+static void sort_attrs(struct attr *attrs, uint32_t num, const struct op_info *info)
+{
     for (uint32_t i = 1; i < num; i++) { /* insertion: a dozen at most */
         struct attr x = attrs[i];
         uint32_t j = i;
@@ -204,7 +229,8 @@ static void sort_attrs(struct attr *attrs, uint32_t num, const struct op_info *i
 
 /* The bytes that two equal constants share: op, operands, attributes; not the place. */
 static void const_key(struct str *s, enum op op, const uint32_t *args, uint32_t num_args,
-                      const struct attr *attrs, uint32_t num_attrs) {
+                      const struct attr *attrs, uint32_t num_attrs)
+{
     str_addn(s, (const char *)&op, sizeof op);
     str_addn(s, (const char *)args, num_args * sizeof *args);
     for (uint32_t i = 0; i < num_attrs; i++) {
@@ -230,7 +256,8 @@ static void const_key(struct str *s, enum op op, const uint32_t *args, uint32_t 
 /* The index of an equal constant, or NONE; the constant is then expected to become number
  * consts.len. */
 static uint32_t find_const(struct prog *p, enum op op, const uint32_t *args, uint32_t num_args,
-                           const struct attr *attrs, uint32_t num_attrs) {
+                           const struct attr *attrs, uint32_t num_attrs)
+{
     struct arena_mark mark = arena_mark(p->memo);
     struct str key;
     str_init(&key, p->memo);
@@ -246,7 +273,8 @@ static uint32_t find_const(struct prog *p, enum op op, const uint32_t *args, uin
 }
 
 /* A derived program gets its index at the first constant that is added to it. */
-static void index_consts(struct prog *p) {
+static void index_consts(struct prog *p)
+{
     if (p->const_index) {
         return;
     }
@@ -261,7 +289,8 @@ static void index_consts(struct prog *p) {
     p->consts.len = len;
 }
 
-uint32_t nodes_append(struct prog *p, struct nodes *to, const struct node *n) {
+uint32_t nodes_append(struct prog *p, struct nodes *to, const struct node *n)
+{
     if (to->len >= MOST_NODES) {
         diag_fatal(n->loc, "the program is too large: more than %d operations", MOST_NODES);
     }
@@ -270,7 +299,8 @@ uint32_t nodes_append(struct prog *p, struct nodes *to, const struct node *n) {
     return to->len++;
 }
 
-uint32_t build_node(struct build *b, enum op op, const uint32_t *args, uint32_t num_args) {
+uint32_t build_node(struct build *b, enum op op, const uint32_t *args, uint32_t num_args)
+{
     struct prog *p = b->p;
     const struct op_info *info = &op_info[op];
     sort_attrs(b->attrs, b->num_attrs, info);
@@ -307,16 +337,19 @@ uint32_t build_node(struct build *b, enum op op, const uint32_t *args, uint32_t 
     return nodes_append(p, info->is_const ? &p->consts : &p->nodes, &n);
 }
 
-uint32_t build1(struct build *b, enum op op, uint32_t a0) {
+uint32_t build1(struct build *b, enum op op, uint32_t a0)
+{
     return build_node(b, op, &a0, 1);
 }
 
-uint32_t build2(struct build *b, enum op op, uint32_t a0, uint32_t a1) {
+uint32_t build2(struct build *b, enum op op, uint32_t a0, uint32_t a1)
+{
     uint32_t args[2] = {a0, a1};
     return build_node(b, op, args, 2);
 }
 
-uint32_t prog_copy_node(struct prog *p, const struct node *n, const uint32_t *args) {
+uint32_t prog_copy_node(struct prog *p, const struct node *n, const uint32_t *args)
+{
     struct node copy = *n;
     copy.args = copied(p->arena, args, n->num_args, sizeof *args);
     copy.layer = intern(p, n->layer);
@@ -328,7 +361,8 @@ uint32_t prog_copy_node(struct prog *p, const struct node *n, const uint32_t *ar
     return nodes_append(p, &p->nodes, &copy);
 }
 
-uint32_t prog_add_layout(struct prog *p, const struct layout *l) {
+uint32_t prog_add_layout(struct prog *p, const struct layout *l)
+{
     struct layout copy = *l;
     const char *why;
     if (!layout_finish(&copy, &why)) {
@@ -347,7 +381,8 @@ uint32_t prog_add_layout(struct prog *p, const struct layout *l) {
     return p->num_layouts++;
 }
 
-uint32_t prog_add_map(struct prog *p, const struct lmap *m) {
+uint32_t prog_add_map(struct prog *p, const struct lmap *m)
+{
     const char *why;
     if (!lmap_check(p, m, &why)) {
         BUG("bad map: %s", why);
@@ -359,7 +394,8 @@ uint32_t prog_add_map(struct prog *p, const struct lmap *m) {
     return p->num_maps++;
 }
 
-uint32_t *prog_use_counts(const struct prog *p) {
+uint32_t *prog_use_counts(const struct prog *p)
+{
     uint32_t *uses = arena_array(p->arena, p->nodes.len, sizeof *uses);
     for (uint32_t i = 0; i < p->nodes.len; i++) {
         const struct node *n = &p->nodes.at[i];

@@ -4,7 +4,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-static uint32_t count_layers(const struct prog *p) {
+static uint32_t count_layers(const struct prog *p)
+{
     struct arena *a = arena_new();
     struct map names;
     map_init(&names, a);
@@ -20,7 +21,8 @@ static uint32_t count_layers(const struct prog *p) {
     return count;
 }
 
-static bool multiplies(enum op op) {
+static bool multiplies(enum op op)
+{
     switch (op) {
     case OP_conv2d:
     case OP_batch_norm:
@@ -39,7 +41,8 @@ static bool multiplies(enum op op) {
 }
 
 /* Levels between the inputs and the outputs; before levels are known, products on the longest path. */
-static uint32_t depth(const struct prog *p) {
+static uint32_t depth(const struct prog *p)
+{
     struct arena *a = arena_new();
     uint32_t *path = arena_array(a, p->nodes.len, sizeof *path);
     int32_t top = -1;
@@ -61,9 +64,11 @@ static uint32_t depth(const struct prog *p) {
     return bottom >= 0 && bottom <= top ? (uint32_t)(top - bottom) : longest;
 }
 
-static void count_node(const struct prog *p, const struct node *n, struct prog_stats *s) {
+static void count_node(const struct prog *p, const struct node *n, struct prog_stats *s)
+{
     uint64_t limb = p->params.log_n ? (uint64_t)8 << p->params.log_n : 0;
-    uint64_t limbs = (uint64_t)(n->type.level + 1) + (n->type.kind == KIND_CTX ? p->params.num_p : 0);
+    uint64_t limbs =
+        (uint64_t)(n->type.level + 1) + (n->type.kind == KIND_CTX ? p->params.num_p : 0);
     s->by_op[n->op]++;
     switch (n->op) {
     case OP_rot:
@@ -99,8 +104,10 @@ static void count_node(const struct prog *p, const struct node *n, struct prog_s
     }
 }
 
-struct prog_stats prog_stats(const struct prog *p) {
-    struct prog_stats s = {.nodes = p->nodes.len, .layers = count_layers(p), .depth = depth(p), .keys = p->num_keys};
+struct prog_stats prog_stats(const struct prog *p)
+{
+    struct prog_stats s = {
+        .nodes = p->nodes.len, .layers = count_layers(p), .depth = depth(p), .keys = p->num_keys};
     for (uint32_t i = 0; i < p->nodes.len; i++) {
         count_node(p, &p->nodes.at[i], &s);
     }
@@ -118,7 +125,8 @@ struct prog_stats prog_stats(const struct prog *p) {
     return s;
 }
 
-void prog_stats_print(const struct prog *p, bool json, struct str *out) {
+void prog_stats_print(const struct prog *p, bool json, struct str *out)
+{
     struct prog_stats s = prog_stats(p);
     const struct {
         const char *name;
@@ -139,13 +147,15 @@ void prog_stats_print(const struct prog *p, bool json, struct str *out) {
                 {"register_bytes", s.register_bytes}};
     str_addf(out, json ? "{\"stage\":\"%s\"" : "stage                %s\n", stage_name(p->stage));
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        str_addf(out, json ? ",\"%s\":%" PRIu64 : "%-20s %" PRIu64 "\n", rows[i].name, rows[i].value);
+        str_addf(out, json ? ",\"%s\":%" PRIu64 : "%-20s %" PRIu64 "\n", rows[i].name,
+                 rows[i].value);
     }
     str_addf(out, json ? ",\"log2_qp\":%.2f,\"ops\":{" : "log2_qp              %.2f\n", s.log2_qp);
     const char *comma = "";
     for (int i = 0; i < NUM_OPS; i++) {
         if (s.by_op[i] != 0) {
-            str_addf(out, json ? "%s\"%s\":%u" : "%s  %-18s %u\n", json ? comma : "", op_info[i].name, s.by_op[i]);
+            str_addf(out, json ? "%s\"%s\":%u" : "%s  %-18s %u\n", json ? comma : "",
+                     op_info[i].name, s.by_op[i]);
             comma = ",";
         }
     }

@@ -13,7 +13,8 @@ struct check {
     uint32_t index;
 };
 
-static WEFT_NORETURN void refuse(const struct check *c, const char *why) {
+static WEFT_NORETURN void refuse(const struct check *c, const char *why)
+{
     struct str s;
     str_init(&s, c->p->arena);
     str_add(&s, "");
@@ -34,7 +35,8 @@ static WEFT_NORETURN void refuse(const struct check *c, const char *why) {
 
 /* ---- every stage ---------------------------------------------------------------------------- */
 
-static void check_form(const struct check *c) {
+static void check_form(const struct check *c)
+{
     const struct node *n = c->n;
     const struct op_info *info = &op_info[n->op];
     for (uint32_t i = 0; i < n->num_args; i++) {
@@ -48,7 +50,8 @@ static void check_form(const struct check *c) {
             pos++;
         }
         if (pos == info->num_attrs) {
-            REFUSE(c, "attribute '%s' is unknown, repeated or out of order", key_name(n->attrs[i].key));
+            REFUSE(c, "attribute '%s' is unknown, repeated or out of order",
+                   key_name(n->attrs[i].key));
         }
     }
     if (!n->layer) {
@@ -56,7 +59,8 @@ static void check_form(const struct check *c) {
     }
 }
 
-static struct type check_type(const struct check *c) {
+static struct type check_type(const struct check *c)
+{
     const struct node *n = c->n;
     struct type t;
     const char *why;
@@ -67,7 +71,8 @@ static struct type check_type(const struct check *c) {
     return t;
 }
 
-static void check_tables(struct check *c) {
+static void check_tables(struct check *c)
+{
     const struct prog *p = c->p;
     for (uint32_t i = 0; i < p->consts.len; i++) {
         c->n = &p->consts.at[i];
@@ -96,7 +101,8 @@ static void check_tables(struct check *c) {
 
 /* ---- nn: layouts ---------------------------------------------------------------------------- */
 
-static void check_layout(const struct check *c, bool laid_out) {
+static void check_layout(const struct check *c, bool laid_out)
+{
     const struct prog *p = c->p;
     const struct node *n = c->n;
     if (n->type.kind != KIND_TENSOR) {
@@ -142,7 +148,8 @@ struct ckks {
     uint32_t *holder;    /* which node's value a register holds */
 };
 
-static struct ckks prepare_ckks(const struct check *c) {
+static struct ckks prepare_ckks(const struct check *c)
+{
     const struct prog *p = c->p;
     const struct params *par = &p->params;
     struct ckks k = {0};
@@ -158,9 +165,11 @@ static struct ckks prepare_ckks(const struct check *c) {
     }
     for (uint32_t i = 0; i < p->num_keys; i++) {
         const struct key_spec *key = &p->keys[i];
-        if ((i > 0 && key->by <= p->keys[i - 1].by) || key->by < 0 || key->by >= (int64_t)1 << (par->log_n - 1) ||
-            key->level < 0 || (uint32_t)key->level >= par->num_q) {
-            REFUSE(c, "key %u (by=%lld level=%d) is out of order or out of range", i, (long long)key->by, key->level);
+        if ((i > 0 && key->by <= p->keys[i - 1].by) || key->by < 0 ||
+            key->by >= (int64_t)1 << (par->log_n - 1) || key->level < 0 ||
+            (uint32_t)key->level >= par->num_q) {
+            REFUSE(c, "key %u (by=%lld level=%d) is out of order or out of range", i,
+                   (long long)key->by, key->level);
         }
     }
     if (p->num_regs != 0) {
@@ -170,7 +179,8 @@ static struct ckks prepare_ckks(const struct check *c) {
     return k;
 }
 
-static void check_level(const struct check *c, const struct ckks *k, const struct type *inferred) {
+static void check_level(const struct check *c, const struct ckks *k, const struct type *inferred)
+{
     const struct type *t = &c->n->type;
     if (t->kind == KIND_NONE) {
         return;
@@ -201,7 +211,8 @@ static void check_level(const struct check *c, const struct ckks *k, const struc
     }
 }
 
-static void check_key(const struct check *c) {
+static void check_key(const struct check *c)
+{
     const struct prog *p = c->p;
     if (c->n->op != OP_key_mul || p->num_keys == 0) {
         return;
@@ -216,7 +227,8 @@ static void check_key(const struct check *c) {
     REFUSE(c, "there is no key by=%lld for level %d", (long long)by, c->n->type.level);
 }
 
-static void check_register(const struct check *c, const struct ckks *k) {
+static void check_register(const struct check *c, const struct ckks *k)
+{
     const struct node *n = c->n;
     if (!k->holder) {
         if (n->reg != NONE) {
@@ -224,7 +236,8 @@ static void check_register(const struct check *c, const struct ckks *k) {
         }
         return;
     }
-    bool apart = n->op == OP_decompose || n->op == OP_key_mul || n->op == OP_mul || n->op == OP_pmac;
+    bool apart =
+        n->op == OP_decompose || n->op == OP_key_mul || n->op == OP_mul || n->op == OP_pmac;
     for (uint32_t i = 0; i < n->num_args; i++) {
         uint32_t reg = c->p->nodes.at[n->args[i]].reg; /* in range: checked at the operand */
         if (k->holder[reg] != n->args[i]) {
@@ -244,7 +257,8 @@ static void check_register(const struct check *c, const struct ckks *k) {
 
 /* ---- a program ------------------------------------------------------------------------------ */
 
-static void check_nodes(struct check *c) {
+static void check_nodes(struct check *c)
+{
     const struct prog *p = c->p;
     struct ckks k = {0};
     bool laid_out = false;
@@ -275,7 +289,8 @@ static void check_nodes(struct check *c) {
     }
 }
 
-void prog_verify(const struct prog *p, const char *after_pass) {
+void prog_verify(const struct prog *p, const char *after_pass)
+{
     struct check c = {.p = p, .after_pass = after_pass};
     check_tables(&c);
     if (p->reference.len != 0) {

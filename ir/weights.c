@@ -21,10 +21,16 @@ struct weights {
 enum { MOST_TENSORS = 1 << 20 };
 #define MOST_HEADER ((uint64_t)100 << 20) /* the format's own limit */
 
+struct extent {
+    uint64_t begin, end;
+    const char *name;
+};
+
 struct reader {
     struct arena *a;
     const uint8_t *data; /* after the header */
     uint64_t size;
+    struct extent *extent; /* of every tensor */
     const char **why;
 };
 
@@ -33,23 +39,19 @@ struct reader {
 static const struct {
     const char *name;
     uint64_t bytes;
-    int dtype;
-} dtypes[] = {
-    {"F64", 8, DTYPE_F64},   {"F32", 4, DTYPE_F32},   {"F16", 2, DTYPE_F16},   {"BF16", 2, DTYPE_BF16},
-    {"I64", 8, DTYPE_OTHER}, {"U64", 8, DTYPE_OTHER}, {"I32", 4, DTYPE_OTHER}, {"U32", 4, DTYPE_OTHER},
-    {"I16", 2, DTYPE_OTHER}, {"U16", 2, DTYPE_OTHER}, {"I8", 1, DTYPE_OTHER},  {"U8", 1, DTYPE_OTHER},
-    {"BOOL", 1, DTYPE_OTHER}};
+    unsigned dtype;
+} dtypes[] = {{"F64", 8, DTYPE_F64},   {"F32", 4, DTYPE_F32},   {"F16", 2, DTYPE_F16},
+              {"BF16", 2, DTYPE_BF16}, {"I64", 8, DTYPE_OTHER}, {"U64", 8, DTYPE_OTHER},
+              {"I32", 4, DTYPE_OTHER}, {"U32", 4, DTYPE_OTHER}, {"I16", 2, DTYPE_OTHER},
+              {"U16", 2, DTYPE_OTHER}, {"I8", 1, DTYPE_OTHER},  {"U8", 1, DTYPE_OTHER},
+              {"BOOL", 1, DTYPE_OTHER}};
 
 /* 0 for a type that we do not know: its size cannot be checked, only its place. */
-static uint64_t dtype_bytes(const char *name, struct weights_tensor *t) {
+static uint64_t dtype_bytes(const char *name, struct weights_tensor *t)
+{
     for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++) {
         if (strcmp(dtypes[i].name, name) == 0) {
-            /* the field's enum has no name of its own */
-            t->dtype = dtypes[i].dtype == DTYPE_F64   ? DTYPE_F64
-                       : dtypes[i].dtype == DTYPE_F32 ? DTYPE_F32
-                       : dtypes[i].dtype == DTYPE_F16 ? DTYPE_F16
-                       : dtypes[i].dtype == DTYPE_BF16 ? DTYPE_BF16
-                                                       : DTYPE_OTHER;
+            t->dtype = dtypes[i].dtype;
             return dtypes[i].bytes;
         }
     }
@@ -57,7 +59,8 @@ static uint64_t dtype_bytes(const char *name, struct weights_tensor *t) {
     return 0;
 }
 
-static bool natural(const json_t *j, uint64_t *out) {
+static bool natural(const json_t *j, uint64_t *out)
+{
     if (!json_is_integer(j) || json_integer_value(j) < 0) {
         return false;
     }
@@ -65,7 +68,8 @@ static bool natural(const json_t *j, uint64_t *out) {
     return true;
 }
 
-static bool read_shape(struct reader *r, const json_t *shape, struct weights_tensor *t) {
+static bool read_shape(struct reader *r, const json_t *shape, struct weights_tensor *t)
+{
     size_t rank = json_array_size(shape);
     if (!json_is_array(shape)) {
         return BAD(r, "tensor '%s': shape is not a list", t->name);
@@ -88,7 +92,9 @@ static bool read_shape(struct reader *r, const json_t *shape, struct weights_ten
     return true;
 }
 
-static bool read_tensor(struct reader *r, const char *name, const json_t *entry, struct weights_tensor *t) {
+static bool read_tensor(struct reader *r, const char *name, const json_t *entry,
+                        struct weights_tensor *t, struct extent *extent)
+{
     t->name = arena_strdup(r->a, name);
     const json_t *dtype = json_object_get(entry, "dtype");
     const json_t *offsets = json_object_get(entry, "data_offsets");
@@ -113,74 +119,75 @@ static bool read_tensor(struct reader *r, const char *name, const json_t *entry,
                    (unsigned long long)(end - begin), json_string_value(dtype),
                    (unsigned long long)(t->elements * bytes));
     }
-    if (bytes == 0) {
-        t->elements = end - begin; /* only for the overlap test: bytes of a type that we cannot read */
-    }
     t->data = r->data + begin;
+    *extent = (struct extent){begin, end, t->name};
     return true;
 }
 
-static uint64_t byte_size(const struct weights_tensor *t) {
-    static const uint64_t bytes[] = {[DTYPE_F32] = 4, [DTYPE_F64] = 8, [DTYPE_F16] = 2, [DTYPE_BF16] = 2, [DTYPE_OTHER] = 1};
-    return t->elements * bytes[t->dtype];
+static int by_place(const void *a, const void *b)
+{
+    const struct extent *x = a;
+    const struct extent *y = b;
+    if (x->begin != y->begin) {
+        return x->begin < y->begin ? -1 : 1;
+    }
+    if (x->end != y->end) {
+        return x->end < y->end ? -1 : 1;
+    }
+    return strcmp(x->name, y->name);
 }
 
-static int by_place(const void *a, const void *b) {
-    const struct weights_tensor *const *x = a;
-    const struct weights_tensor *const *y = b;
-    if ((*x)->data != (*y)->data) {
-        return (*x)->data < (*y)->data ? -1 : 1;
+static bool check_overlap(struct reader *r, uint32_t num)
+{
+    if (num != 0) {
+        qsort(r->extent, num, sizeof *r->extent, by_place);
     }
-    uint64_t p = byte_size(*x);
-    uint64_t q = byte_size(*y);
-    return (p > q) - (p < q);
-}
-
-static bool check_overlap(struct reader *r, const struct weights *w) {
-    struct arena_mark mark = arena_mark(r->a);
-    const struct weights_tensor **order = arena_array(r->a, w->num, sizeof(void *));
-    for (uint32_t i = 0; i < w->num; i++) {
-        order[i] = &w->tensor[i];
-    }
-    if (w->num != 0) {
-        qsort(order, w->num, sizeof *order, by_place);
-    }
-    for (uint32_t i = 1; i < w->num; i++) {
-        const struct weights_tensor *before = order[i - 1];
-        if (byte_size(before) > (uint64_t)(order[i]->data - before->data)) {
-            return BAD(r, "tensors '%s' and '%s' overlap", before->name, order[i]->name);
+    for (uint32_t i = 1; i < num; i++) {
+        if (r->extent[i - 1].end > r->extent[i].begin) {
+            return BAD(r, "tensors '%s' and '%s' overlap", r->extent[i - 1].name,
+                       r->extent[i].name);
         }
     }
-    arena_release(r->a, mark);
     return true;
 }
 
-static int by_name(const void *a, const void *b) {
-    return strcmp(((const struct weights_tensor *)a)->name, ((const struct weights_tensor *)b)->name);
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct weights_tensor *)a)->name,
+                  ((const struct weights_tensor *)b)->name);
 }
 
-static bool read_header(struct reader *r, json_t *root, struct weights *w) {
+static bool read_header(struct reader *r, json_t *root, struct weights *w)
+{
     if (!json_is_object(root)) {
         return BAD(r, "the header is not a JSON object");
     }
     if (json_object_size(root) > MOST_TENSORS) {
         return BAD(r, "more than %d tensors", MOST_TENSORS);
     }
-    w->tensor = arena_array(r->a, json_object_size(root), sizeof *w->tensor);
+    size_t most = json_object_size(root);
+    w->tensor = arena_array(r->a, most, sizeof *w->tensor);
+    r->extent = arena_array(r->a, most, sizeof *r->extent);
     const char *name;
     json_t *entry;
-    json_object_foreach(root, name, entry) {
-        if (strcmp(name, "__metadata__") != 0 && !read_tensor(r, name, entry, &w->tensor[w->num++])) {
+    json_object_foreach(root, name, entry)
+    {
+        if (strcmp(name, "__metadata__") == 0) {
+            continue;
+        }
+        if (!read_tensor(r, name, entry, &w->tensor[w->num], &r->extent[w->num])) {
             return false;
         }
+        w->num++;
     }
     if (w->num != 0) {
         qsort(w->tensor, w->num, sizeof *w->tensor, by_name);
     }
-    return check_overlap(r, w);
+    return check_overlap(r, w->num);
 }
 
-bool weights_open(struct arena *a, const char *path, struct weights **out, const char **why) {
+bool weights_open(struct arena *a, const char *path, struct weights **out, const char **why)
+{
     struct weights *w = arena_alloc(a, sizeof *w);
     struct reader r = {.a = a, .why = why};
     if (!file_map(path, &w->file, why)) {
@@ -195,13 +202,15 @@ bool weights_open(struct arena *a, const char *path, struct weights **out, const
     }
     uint64_t left = w->file.size - 8;
     if (header > left || header > MOST_HEADER) {
-        return BAD(&r, "not a safetensors file, or truncated: the header claims %llu bytes, %llu are left",
-                   (unsigned long long)header, (unsigned long long)left);
+        return BAD(
+            &r, "not a safetensors file, or truncated: the header claims %llu bytes, %llu are left",
+            (unsigned long long)header, (unsigned long long)left);
     }
     r.data = w->file.data + 8 + header;
     r.size = left - header;
     json_error_t error;
-    json_t *root = json_loadb((const char *)w->file.data + 8, (size_t)header, JSON_REJECT_DUPLICATES, &error);
+    json_t *root =
+        json_loadb((const char *)w->file.data + 8, (size_t)header, JSON_REJECT_DUPLICATES, &error);
     if (!root) {
         return BAD(&r, "the header is not valid JSON: %s (byte %d)", error.text, error.position);
     }
@@ -211,26 +220,31 @@ bool weights_open(struct arena *a, const char *path, struct weights **out, const
     return good;
 }
 
-const struct weights_tensor *weights_find(const struct weights *w, const char *name) {
+const struct weights_tensor *weights_find(const struct weights *w, const char *name)
+{
     struct weights_tensor key = {.name = name};
     return w->num == 0 ? NULL : bsearch(&key, w->tensor, w->num, sizeof key, by_name);
 }
 
-uint32_t weights_count(const struct weights *w) {
+uint32_t weights_count(const struct weights *w)
+{
     return w->num;
 }
 
-const struct weights_tensor *weights_get(const struct weights *w, uint32_t i) {
+const struct weights_tensor *weights_get(const struct weights *w, uint32_t i)
+{
     return &w->tensor[i];
 }
 
-uint64_t weights_hash(const struct weights *w) {
+uint64_t weights_hash(const struct weights *w)
+{
     return hash_bytes(w->file.data, w->file.size, 0);
 }
 
 /* ---- numbers -------------------------------------------------------------------------------- */
 
-static uint64_t little(const uint8_t *p, int bytes) {
+static uint64_t little(const uint8_t *p, int bytes)
+{
     uint64_t x = 0;
     for (int i = bytes - 1; i >= 0; i--) {
         x = x << 8 | p[i];
@@ -238,14 +252,16 @@ static uint64_t little(const uint8_t *p, int bytes) {
     return x;
 }
 
-static double from_f32(uint32_t bits) {
+static double from_f32(uint32_t bits)
+{
     float f;
     memcpy(&f, &bits, sizeof f);
     return (double)f;
 }
 
 /* IEEE half: 1 sign, 5 exponent (bias 15), 10 fraction bits */
-static double from_f16(uint32_t bits) {
+static double from_f16(uint32_t bits)
+{
     int exponent = (int)(bits >> 10 & 31);
     double fraction = bits & 1023;
     double x = exponent == 31  ? (fraction == 0 ? (double)INFINITY : (double)NAN)
@@ -254,7 +270,8 @@ static double from_f16(uint32_t bits) {
     return bits >> 15 ? -x : x;
 }
 
-double weights_value(const struct weights_tensor *t, uint64_t i) {
+double weights_value(const struct weights_tensor *t, uint64_t i)
+{
     switch (t->dtype) {
     case DTYPE_F32:
         return from_f32((uint32_t)little(t->data + 4 * i, 4));

@@ -104,8 +104,7 @@ struct prog *prog_clean(struct prog *in)
     return p;
 }
 
-/* ---- unused constants, layouts and maps -------------------------------------------------------
- */
+/* ---- unused constants, layouts and maps ------------------------------------------------------ */
 
 /* Which entries of a table stay, and their new numbers. */
 struct keep {

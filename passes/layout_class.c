@@ -188,8 +188,7 @@ static void add_fresh(struct classes *s, struct class *c, uint32_t reach)
     add(s, c, (struct sketch){.g = {1, 1}, .t = {1, c->dims[0]}});
 }
 
-/* What the child's stride would turn into its channel-fastest layout, or into one ciphertext each
- */
+/* What the child's stride turns into its channel-fastest layout, or into whole ciphertexts */
 static void add_pulled_back(struct classes *s, struct class *c, const struct class *child)
 {
     const struct lterm *t = &node_map(s->p, &s->p->nodes.at[child->first])->term[0];

@@ -310,8 +310,7 @@ static double total(struct search *s)
     return cost;
 }
 
-/* ---- choice of the ring -----------------------------------------------------------------------
- */
+/* ---- choice of the ring ---------------------------------------------------------------------- */
 
 static bool one_ciphertext_each(const struct search *s)
 {

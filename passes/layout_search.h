@@ -28,8 +28,7 @@ struct classes {
 /* Classes and candidates of program p for ciphertexts of max_slots slots. */
 struct classes find_classes(const struct prog *p, uint32_t max_slots);
 
-/* ---- layout_search.c --------------------------------------------------------------------------
- */
+/* ---- layout_search.c ------------------------------------------------------------------------- */
 
 struct layouts {
     struct layout *of; /* [nodes.len] */

@@ -58,7 +58,7 @@ static void phase_of_sum(struct level_plan *l, const struct node *n, struct valu
     const struct value_plan *first = &l->at[n->args[0]];
     v->phase = first->phase;
     v->pending = first->pending;
-    bool mixed = v->force > 0;
+    bool mixed = v->force;
     for (uint32_t k = 1; k < n->num_args; k++) {
         const struct value_plan *x = &l->at[n->args[k]];
         mixed = mixed || x->phase != v->phase || x->pending != first->pending;
@@ -153,7 +153,6 @@ static bool any_exact(const struct want *w)
 static bool takes_res(const struct level_plan *l, const struct prog *p, uint32_t i, uint32_t k)
 {
     const struct node *n = &p->nodes.at[i];
-    const struct node *x = &p->nodes.at[n->args[k]];
     const struct value_plan *v = &l->at[n->args[k]];
     switch (n->op) {
     case OP_mul:
@@ -164,7 +163,7 @@ static bool takes_res(const struct level_plan *l, const struct prog *p, uint32_t
         return v->phase == PHASE_WIDE;
     case OP_add:
     case OP_sub:
-        return l->at[i].force >= 2 && !(x->op == OP_pmac && x->type.kind == KIND_CTX);
+        return l->at[i].early && l->at[i].early[k];
     default:
         return false;
     }
@@ -410,22 +409,36 @@ static uint32_t emit_pmac(struct apply *a, uint32_t i, const uint32_t *args, int
     return parts == 1 ? part[0] : build_node(&b, OP_add, part, parts);
 }
 
-/* All operands to one scale near the canonical WIDE one */
-static bool raise_operands(struct apply *a, const struct node *n, uint32_t *args, int level, int pending)
+/*
+ * All operands to one scale near the canonical WIDE one. DATA is 23 bits or more below, so that an
+ * integer factor is exact enough; a PRODUCT whose level was cut since is not, and has to be rescaled
+ * first: it is marked, and the sum fails.
+ */
+static bool raise_operands(struct apply *a, uint32_t i, uint32_t *args, int level)
 {
+    const struct node *n = &a->in->nodes.at[i];
+    struct value_plan *v = &a->plan->at[i];
     struct build b = build_like(a->out, n);
-    double target = wide_scale(a, level, pending);
+    double target = wide_scale(a, level, v->pending);
     for (uint32_t k = 0; k < n->num_args; k++) {
         double most = type_at(a, args[k])->scale * (0x1p50 - 1);
         target = most < target ? most : target;
     }
+    bool raised = true;
     for (uint32_t k = 0; k < n->num_args; k++) {
-        double s = type_at(a, args[k])->scale, times = round(target / s);
-        if (times < 1 || !close_to(times * s, target, 0x1p-32))
-            return false;
-        args[k] = raise_scale(&b, args[k], times);
+        double s = type_at(a, args[k])->scale, times = fmax(1, round(target / s));
+        if (close_to(times * s, target, 0x1p-32)) {
+            args[k] = raise_scale(&b, args[k], times);
+            continue;
+        }
+        if (!v->early)
+            v->early = arena_array(a->in->arena, n->num_args, sizeof *v->early);
+        if (v->early[k])
+            BUG("layer '%s': operand %u of %%%u cannot be brought to scale %g", n->layer, k, i, target);
+        v->early[k] = true;
+        raised = false;
     }
-    return true;
+    return raised;
 }
 
 static uint32_t emit_sum(struct apply *a, uint32_t i, uint32_t *args, int level)
@@ -435,14 +448,11 @@ static uint32_t emit_sum(struct apply *a, uint32_t i, uint32_t *args, int level)
     bool equal = true;
     for (uint32_t k = 1; k < n->num_args; k++)
         equal = equal && close_to(type_at(a, args[k])->scale, type_at(a, args[0])->scale, 0x1p-34);
-    bool wide = v->phase == PHASE_WIDE && (v->force > 0 || !equal);
-    if (wide && raise_operands(a, n, args, level, v->pending))
-        equal = true;
-    if (equal)
+    if (equal && !v->force)
         return emit_copy(a, n, args);
-    if (v->force >= 2)
-        BUG("layer '%s': the operands of %%%u cannot be brought to one scale", n->layer, i);
-    v->force = wide && v->force == 0 ? 2 : (uint8_t)(v->force + 1);
+    if (v->phase == PHASE_WIDE && raise_operands(a, i, args, level))
+        return emit_copy(a, n, args);
+    v->force = true;
     a->failed = true;
     return NONE;
 }

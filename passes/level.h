@@ -43,7 +43,8 @@ struct value_plan {
     int pending;             /* primes between RAW and RES */
     struct want *raw, *res;
     bool through;            /* RES is made by running the op on RES operands */
-    uint8_t force;           /* sums: 1 raise all to WIDE; 2 rescale first, then raise */
+    bool force;              /* a sum of unequal scales: all operands are raised to WIDE, */
+    bool *early;             /* [num_args] or NULL: these after they were rescaled */
 };
 
 struct level_plan {
@@ -62,7 +63,7 @@ struct level_rules level_rules_of(const struct prog *p);
  * ckks_params: primes of 50 bits, special ones from what is left */
 struct cost_ring level_guess_ring(uint32_t slots, uint32_t primes);
 
-/* Phases and levels of every value; at[].force is kept from an earlier call on the same plan. */
+/* Phases and levels of every value; force and early are kept from an earlier call on the same plan. */
 void level_plan(struct level_plan *l, const struct prog *p);
 int level_of(const struct level_plan *l, uint32_t node); /* highest at which it is computed; -1 unused */
 
@@ -70,7 +71,7 @@ int level_of(const struct level_plan *l, uint32_t node); /* highest at which it 
 double level_input_scale(const struct level_plan *l, double data_scale);
 
 /* The program with levels and scales; p->params must be set. A sum whose operands cannot be brought to
- * one scale for free is forced (at[].force) and the plan made again. NULL where that needs more
+ * one scale for free is forced (at[].force, early) and the plan made again. NULL where that needs more
  * primes than there are: l->top tells how many. */
 struct prog *level_solve(struct level_plan *l, const struct prog *p);
 

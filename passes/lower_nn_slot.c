@@ -5,10 +5,12 @@
  * Reads     nn nodes, the layouts of their types and maps.
  * Writes    one vec a ciphertext of every tensor: input, lin, padd, add, sub, mul, output.
  * Requires  stage nn after nn_layout: every tensor and every map has layouts, operands and result
- * of an elementwise operator the same one. Ensures   stage slot; slots that hold no element stay
- * zero. Refuses   nothing. Algorithm Node by node: a map is one `lin` a result ciphertext over all
- * ciphertexts of all operands in order, its bias a padd behind. Cost      linear in the number of
- * ciphertexts, times the operands of a map.
+ *           of an elementwise operator the same one.
+ * Ensures   stage slot; slots that hold no element stay zero.
+ * Refuses   nothing.
+ * Algorithm Node by node: a map is one `lin` a result ciphertext over all ciphertexts of all
+ *           operands in order, its bias a padd behind.
+ * Cost      linear in the number of ciphertexts, times the operands of a map.
  */
 #include "passes.h"
 

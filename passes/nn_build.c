@@ -300,17 +300,3 @@ bool is_scale_map(const struct prog *p, const struct node *n)
     const struct lmap *m = node_map(p, n);
     return is_scale_term(p, m, &m->term[0]) && m->term[0].up[0] == 1 && m->term[0].up[1] == 1;
 }
-
-uint32_t *nn_depths(const struct prog *p)
-{
-    uint32_t *depth = arena_array(p->arena, p->nodes.len, sizeof *depth);
-    for (uint32_t i = 0; i < p->nodes.len; i++) {
-        const struct node *n = &p->nodes.at[i];
-        for (uint32_t k = 0; k < n->num_args; k++)
-            if (depth[n->args[k]] > depth[i])
-                depth[i] = depth[n->args[k]];
-        if (n->op == OP_map || n->op == OP_mul)
-            depth[i]++;
-    }
-    return depth;
-}

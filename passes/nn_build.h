@@ -61,7 +61,4 @@ bool is_scale_map(const struct prog *p, const struct node *n);
 bool is_scale_term(const struct prog *p, const struct lmap *m, const struct lterm *t);
 const struct lmap *node_map(const struct prog *p, const struct node *n);
 
-/* Multiplications (map or mul) on the longest path to every value; array of nodes.len. */
-uint32_t *nn_depths(const struct prog *p);
-
 #endif

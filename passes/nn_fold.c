@@ -6,27 +6,33 @@
  * Writes    the same operators, fewer levels. Weights stay symbolic products.
  * Requires  stage nn, after nn_poly: no poly.
  * Ensures   no map that only scales channels stands before a map, or behind a map that nobody else
- *           reads, except where weights cannot take the scale in (scale_inputs). The depth never
- * grows. Refuses   nothing. Algorithm Three phases, each to a fixed point; "scale" is a depthwise 1
- * x 1 map. compose     map . scale  -> map with input channels scaled (nearest upsampling too)
- *               scale . map  -> map with rows scaled, if the inner map is a scale or has one use
- *               map . global average pool -> map over all pixels
- *               add, sub of maps -> one map of several terms; an operand that is no map becomes an
- *               identity term where that costs no depth: the skip of a residual block is a diagonal
- *               add_channel . map -> its bias; scale by 1 -> nothing; add of adds -> one add
- *   push        a scale that is stuck (its operand is no map, or one that others read) moves on
- * when maps or products wait behind it:  s x + b -> s (x + b/s),  s x + c -> s (x + c/s), (s x) (t
- * y) -> s t (x y) duplicate   scale . map with several readers of the map, where the depth of the
- * program shrinks: the map is computed twice. Cost      rounds of one linear sweep; a round
- * removes, moves down or doubles at least one scale.
+ *           reads, except where weights cannot take the scale in (scale_inputs). The program does
+ *           not get deeper.
+ * Refuses   nothing.
+ * Algorithm Three phases, each to a fixed point; "scale" is a depthwise 1 x 1 map.
+ *           Compose:
+ *             map . scale           -> map with input channels scaled (nearest upsampling too)
+ *             scale . map           -> map with rows scaled, if the inner map is a scale or has
+ *                                      one use
+ *             map . global avg pool -> map over all pixels
+ *             add, sub of maps      -> one map of several terms; an operand that is no map becomes
+ *                                      an identity term where that costs no depth: the skip of a
+ *                                      residual block is a diagonal
+ *             add_channel . map     -> its bias;  scale by 1 -> nothing;  add of adds -> one add
+ *           Push: a scale that is stuck (its operand is no map, or one that others read) moves on
+ *           when maps or products wait behind it:
+ *             s x + b -> s (x + b/s),   s x + c -> s (x + c/s),   (s x) (t y) -> s t (x y)
+ *           Duplicate: scale . map with several readers of the map, where the depth of the program
+ *           shrinks; the map is computed twice.
+ * Cost      rounds of one linear sweep; a round removes, moves down or doubles at least one scale.
  */
 #include "nn_build.h"
 
 #include <math.h>
 #include <string.h>
 
-/* b/s beyond this would lose more bits than a level is worth. */
-static const double MAX_SHIFT = 256;
+/* b/s beyond this would need more bits above the values than a level is worth. */
+static const double MAX_SHIFT = 64;
 enum { MAX_EVALUATED = 1 << 16 };
 
 enum phase { COMPOSE, PUSH, DUPLICATE };
@@ -496,8 +502,7 @@ static uint32_t depth_without(const struct prog *p, const bool *free)
     return deepest;
 }
 
-/* A smallest set (greedy from the front) of scales without whose level the program is least deep.
- */
+/* A smallest set (greedy, from the front) of scales without whose level the depth is least. */
 static bool *find_duplicates(const struct prog *p)
 {
     bool *chosen = arena_array(p->arena, p->nodes.len, sizeof *chosen);

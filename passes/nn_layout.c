@@ -6,16 +6,18 @@
  * Writes    type.layout of every tensor; a map record of its own for every map node, with layouts.
  * Requires  stage nn after nn_fold: input, map, add, sub, mul, add_channel, output.
  * Ensures   operands and result of an elementwise operator have the same layout.
- * Refuses   (diag_fatal) a row or image that fits no ciphertext of the largest ring allowed.
- * Algorithm Tensors that must agree form a class (union-find). Candidates of a class: what keeps
- * the pitch of its producer (layout.md A.3), with the block and n of the producer or the smallest;
- * compact rows; channel-fastest (t_w = C), also pulled back through the next map; small multiplex
- * factors; interleaving over ciphertexts where one does not hold an image. The cost of a map
- * between two candidates is map_cost(); products and ciphertexts are priced at the level that is
- * left. Dynamic programming on the tree "class of the first operand of the first map into the
- * class", then every class in turn against its neighbours until nothing improves. Repeated for
- * larger rings while tensors need several ciphertexts; the cheapest ring's layouts stay. Cost (maps
- * of different shapes) * candidates^2 enumerations of diagonals.
+ * Refuses   (diag_fatal) a row that fits no ciphertext of the largest ring allowed.
+ * Algorithm Generalised interleaved packing (Peregrine, arXiv 2511.18976) per axis. Tensors that
+ *           must agree form a class (union-find). Candidates of a class: what keeps the pitch of
+ *           its producer (layout_stride), with the block and n of the producer or the smallest;
+ *           compact rows; channel-fastest (t_w = C), also pulled back through the next map; small
+ *           multiplex factors; interleaving over ciphertexts where one does not hold an image. The
+ *           cost of a map between two candidates is map_cost(); products and ciphertexts are priced
+ *           at the level that is left. Dynamic programming on the tree "class of the first operand
+ *           of the first map into the class", then every class in turn against its neighbours until
+ *           nothing improves. Repeated for larger rings while tensors need several ciphertexts; the
+ *           cheapest ring's layouts stay.
+ * Cost      (maps of different shapes) * candidates^2 enumerations of diagonals.
  */
 #include "layout_search.h"
 

@@ -7,14 +7,16 @@
  * Requires  stage nn, verified.
  * Ensures   only input, map, poly, add, sub, mul, add_channel, output remain; p->reference is the
  *           network in these ops. It shares map records with the nodes: a pass that gives layouts
- * to a map makes a new record. Refuses   (diag_fatal) a flatten that has to be carried out as an
- * operator on a map of more than MAX_FLATTEN pixels. Algorithm A flatten is a different reading of
- * the same elements and a concat a list of tensors: both stay with the value as its `parts` and
- * sink through elementwise operators. A linear consumer takes them in: the window of a fully
- * connected layer becomes the whole map, and every part is a term with its slice of the weights.
- * Where a consumer needs one tensor (output, an add of different parts), the parts are embedded by
- * one n-ary map. A per-channel operator behind a flatten of more than one pixel needs the flattened
- *           tensor itself, one map with a weight of 1 for every element.
+ *           to a map makes a new record.
+ * Refuses   (diag_fatal) a flatten that has to be carried out as an operator on a map of more than
+ *           MAX_FLATTEN pixels.
+ * Algorithm A flatten is a different reading of the same elements and a concat a list of tensors:
+ *           both stay with the value as its `parts` and sink through elementwise operators. A
+ *           linear consumer takes them in: the window of a fully connected layer becomes the whole
+ *           map, and every part is a term with its slice of the weights. Where a consumer needs one
+ *           tensor (output, an add of different parts), the parts are embedded by one n-ary map. A
+ *           per-channel operator behind a flatten of more than one pixel needs the flattened tensor
+ *           itself, one map with a weight of 1 for every element.
  * Cost      linear in nodes and parts; no constant is evaluated.
  */
 #include "nn_build.h"

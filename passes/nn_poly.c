@@ -4,21 +4,23 @@
  *
  * Reads     poly nodes; the values of their coefficients, to see which are zero and of which sign.
  * Writes    mul, map, add, sub, add_channel. All coefficients stay symbolic constants.
- * Requires  stage nn, after nn_linear; degree at most 8.
+ * Requires  stage nn, after nn_linear.
  * Ensures   no poly is left. Depth, counting the maps in front and behind as free (nn_fold composes
  *           them with the neighbours): 1 for degree 2, 2 for 3 and 4, 3 for 5 to 8.
  * Refuses   (diag_fatal) a degree above 8.
- * Algorithm Degree 2^k with leads that are not negligible (networks.md B.3, ckks.md 6.2): the
- *           stored value is u = k z with k = |lead|^(1/degree) per channel, so that the lead is
- *           s = +-1 and needs no product of its own; h = degree/2:
- *               s p(u) = u^h (u^h + s A(u)) + s B(u),      A, B of degree < h
- *           behind it a map s, unless all signs agree: + needs none, - is B - u^h (u^h - A).
- *           Degree 2 also takes the linear term into u: u = k z + s b / (2k), s p = u^2 + s c - b^2
- * / (4k^2). Constants are added before s, so that a zero-padded convolution can take s in. Leads
- * that are zero or negligible in a channel: p = z^h (lead' z^h + ...) with the lead multiplied into
- * the innermost factor z, on the side (Paterson-Stockmeyer without normalisation): a second affine
- * copy of z instead of a level. Other degrees: split at the largest power of two, p = u^h hi(u) +
- * lo(u). Cost      linear; evaluates the coefficient tensors.
+ * Algorithm Degree 2^k with leads that are not negligible: the stored value is u = k z with
+ *           k = |lead|^(1/degree) per channel, so that the lead is s = +-1 and needs no product of
+ *           its own; with h = degree/2
+ *               s p = u^h (u^h + s A(u)) + s B(u),      A, B of degree < h
+ *           and behind it a map s, unless all signs agree: + needs none, - is B - u^h (u^h - A).
+ *           Degree 2 takes the linear term into u as well:
+ *               u = k z + s b / (2k),   s p = u^2 + s c - b^2 / (4k^2)
+ *           Constants are added before s, so that a zero-padded convolution can take s in.
+ *           Leads that are zero or negligible in a channel: p = z^h (lead z^h + ...) + ... with the
+ *           lead multiplied into the innermost factor z, a second affine copy of z in place of a
+ *           level. Other degrees: split at the largest power of two, p = u^h hi(u) + lo(u)
+ *           (Paterson and Stockmeyer, SIAM J. Comput. 2, 1973).
+ * Cost      linear; evaluates the coefficient tensors.
  */
 #include "nn_build.h"
 
@@ -28,7 +30,7 @@ enum { MAX_DEGREE = 8 };
 
 /* A lead is negligible when some c_j / k^j exceeds this: u would be that much smaller than the
  * other terms of the sum and lose as many bits. */
-static const double MAX_RATIO = 1024;
+static const double MAX_RATIO = 64;
 
 struct poly {
     struct build *b;

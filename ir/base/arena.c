@@ -21,27 +21,31 @@ struct arena {
 
 _Static_assert(_Alignof(max_align_t) >= ALIGN, "calloc aligns blocks");
 
-static void *or_fatal(void *p) {
+static void *or_fatal(void *p)
+{
     if (!p) {
         diag_fatal(NO_LOC, "out of memory");
     }
     return p;
 }
 
-struct arena *arena_new(void) {
+struct arena *arena_new(void)
+{
     struct arena *a = or_fatal(calloc(1, sizeof *a));
     a->next_size = FIRST_BLOCK;
     return a;
 }
 
-struct arena *arena_child(struct arena *parent) {
+struct arena *arena_child(struct arena *parent)
+{
     struct arena *a = arena_new();
     a->next_sibling = parent->first_child;
     parent->first_child = a;
     return a;
 }
 
-void arena_free(struct arena *a) {
+void arena_free(struct arena *a)
+{
     if (!a) {
         return;
     }
@@ -56,7 +60,8 @@ void arena_free(struct arena *a) {
     free(a);
 }
 
-static struct block *add_block(struct arena *a, size_t n) {
+static struct block *add_block(struct arena *a, size_t n)
+{
     size_t size = n > a->next_size ? n : a->next_size;
     if (size > SIZE_MAX - sizeof(struct block)) {
         or_fatal(NULL);
@@ -71,7 +76,8 @@ static struct block *add_block(struct arena *a, size_t n) {
     return b;
 }
 
-void *arena_alloc(struct arena *a, size_t n) {
+void *arena_alloc(struct arena *a, size_t n)
+{
     if (n > SIZE_MAX - ALIGN) {
         or_fatal(NULL);
     }
@@ -92,24 +98,28 @@ void *arena_alloc(struct arena *a, size_t n) {
     return p;
 }
 
-void *arena_array(struct arena *a, size_t count, size_t size) {
+void *arena_array(struct arena *a, size_t count, size_t size)
+{
     if (size != 0 && count > SIZE_MAX / size) {
         or_fatal(NULL);
     }
     return arena_alloc(a, count * size);
 }
 
-char *arena_strndup(struct arena *a, const char *s, size_t n) {
+char *arena_strndup(struct arena *a, const char *s, size_t n)
+{
     char *copy = arena_alloc(a, n + 1);
     arena_copy_(copy, s, n);
     return copy;
 }
 
-char *arena_strdup(struct arena *a, const char *s) {
+char *arena_strdup(struct arena *a, const char *s)
+{
     return arena_strndup(a, s, strlen(s));
 }
 
-char *arena_printf(struct arena *a, const char *fmt, ...) {
+char *arena_printf(struct arena *a, const char *fmt, ...)
+{
     va_list ap, again;
     va_start(ap, fmt);
     va_copy(again, ap);
@@ -124,7 +134,8 @@ char *arena_printf(struct arena *a, const char *fmt, ...) {
     return s;
 }
 
-size_t arena_bytes(const struct arena *a) {
+size_t arena_bytes(const struct arena *a)
+{
     size_t sum = 0;
     for (const struct block *b = a->last; b; b = b->before) {
         sum += b->used;
@@ -135,11 +146,13 @@ size_t arena_bytes(const struct arena *a) {
     return sum;
 }
 
-struct arena_mark arena_mark(struct arena *a) {
+struct arena_mark arena_mark(struct arena *a)
+{
     return (struct arena_mark){a->last, a->last ? a->last->used : 0};
 }
 
-void arena_release(struct arena *a, struct arena_mark m) {
+void arena_release(struct arena *a, struct arena_mark m)
+{
     while (a->last && a->last != m.block) {
         struct block *before = a->last->before;
         free(a->last);
@@ -152,7 +165,8 @@ void arena_release(struct arena *a, struct arena_mark m) {
     }
 }
 
-void arena_copy_(void *dst, const void *src, size_t n) {
+void arena_copy_(void *dst, const void *src, size_t n)
+{
     if (n != 0) {
         memcpy(dst, src, n);
     }

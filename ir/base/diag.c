@@ -21,7 +21,8 @@ static struct {
     bool silent;
 } state;
 
-uint32_t diag_add_file(const char *name, const char *text, size_t len) {
+uint32_t diag_add_file(const char *name, const char *text, size_t len)
+{
     for (uint32_t i = 0; i < state.num_files; i++) {
         if (strcmp(state.file[i].name, name) == 0) {
             if (text) {
@@ -35,24 +36,29 @@ uint32_t diag_add_file(const char *name, const char *text, size_t len) {
         state.arena = arena_new();
     }
     ARENA_GROW(state.arena, state.file, state.num_files, state.cap_files);
-    state.file[state.num_files] = (struct source){arena_strdup(state.arena, name), text, text ? len : 0};
+    state.file[state.num_files] =
+        (struct source){arena_strdup(state.arena, name), text, text ? len : 0};
     return ++state.num_files;
 }
 
-const char *diag_file_name(uint32_t file) {
+const char *diag_file_name(uint32_t file)
+{
     return file == 0 || file > state.num_files ? "" : state.file[file - 1].name;
 }
 
-void diag_set_handler(diag_handler *h) {
+void diag_set_handler(diag_handler *h)
+{
     state.handler = h;
 }
 
-void diag_set_stream(FILE *f) {
+void diag_set_stream(FILE *f)
+{
     state.stream = f;
     state.silent = f == NULL;
 }
 
-void diag_reset(void) {
+void diag_reset(void)
+{
     arena_free(state.arena);
     state.arena = NULL;
     state.file = NULL;
@@ -60,18 +66,21 @@ void diag_reset(void) {
     state.errors = 0;
 }
 
-unsigned diag_error_count(void) {
+unsigned diag_error_count(void)
+{
     return state.errors;
 }
 
 /* ---- text ----------------------------------------------------------------------------------- */
 
-static bool coloured(FILE *out) {
+static bool coloured(FILE *out)
+{
     const char *no = getenv("NO_COLOR");
     return !(no && *no) && isatty(fileno(out));
 }
 
-static bool source_line(struct loc loc, const char **line, size_t *len) {
+static bool source_line(struct loc loc, const char **line, size_t *len)
+{
     if (loc.file == 0 || loc.file > state.num_files || loc.line == 0) {
         return false;
     }
@@ -95,12 +104,14 @@ static bool source_line(struct loc loc, const char **line, size_t *len) {
 }
 
 /* Columns count characters, so the continuation bytes of UTF-8 take no room. */
-static bool continues(char c) {
+static bool continues(char c)
+{
     return ((unsigned char)c & 0xc0) == 0x80;
 }
 
 /* Byte position of column `col`; at most len. */
-static size_t column_byte(const char *line, size_t len, uint32_t col) {
+static size_t column_byte(const char *line, size_t len, uint32_t col)
+{
     size_t i = 0;
     for (uint32_t c = 1; i < len; i++) {
         if (continues(line[i])) {
@@ -113,12 +124,14 @@ static size_t column_byte(const char *line, size_t len, uint32_t col) {
     return i;
 }
 
-static void put_safe(FILE *out, char c) {
+static void put_safe(FILE *out, char c)
+{
     unsigned char u = (unsigned char)c;
     putc(u == '\t' || (u >= 0x20 && u != 0x7f) ? c : '?', out);
 }
 
-static void quote(FILE *out, struct loc loc, bool colour) {
+static void quote(FILE *out, struct loc loc, bool colour)
+{
     const char *line;
     size_t len;
     if (loc.col == 0 || !source_line(loc, &line, &len)) {
@@ -148,7 +161,9 @@ static void quote(FILE *out, struct loc loc, bool colour) {
     fputs(colour ? "\033[1;32m^\033[0m\n" : "^\n", out);
 }
 
-static WEFT_PRINTF(4, 0) void say(const char *kind, const char *sgr, struct loc loc, const char *fmt, va_list ap) {
+static WEFT_PRINTF(4, 0) void say(const char *kind, const char *sgr, struct loc loc,
+                                  const char *fmt, va_list ap)
+{
     if (state.silent) {
         return;
     }
@@ -173,34 +188,39 @@ static WEFT_PRINTF(4, 0) void say(const char *kind, const char *sgr, struct loc 
     fflush(out);
 }
 
-#define SAY(kind, sgr)                                                                           \
-    do {                                                                                         \
-        va_list ap_;                                                                             \
-        va_start(ap_, fmt);                                                                      \
-        say(kind, sgr, loc, fmt, ap_);                                                           \
-        va_end(ap_);                                                                             \
+#define SAY(kind, sgr)                                                                             \
+    do {                                                                                           \
+        va_list ap_;                                                                               \
+        va_start(ap_, fmt);                                                                        \
+        say(kind, sgr, loc, fmt, ap_);                                                             \
+        va_end(ap_);                                                                               \
     } while (0)
 
-void diag_error(struct loc loc, const char *fmt, ...) {
+void diag_error(struct loc loc, const char *fmt, ...)
+{
     SAY("error", "1;31m");
     state.errors++;
 }
 
-void diag_hint(struct loc loc, const char *fmt, ...) {
+void diag_hint(struct loc loc, const char *fmt, ...)
+{
     SAY("hint", "1;36m");
 }
 
-void diag_warning(struct loc loc, const char *fmt, ...) {
+void diag_warning(struct loc loc, const char *fmt, ...)
+{
     SAY("warning", "1;35m");
 }
 
-void diag_note(struct loc loc, const char *fmt, ...) {
+void diag_note(struct loc loc, const char *fmt, ...)
+{
     SAY("note", "1;36m");
 }
 
 /* ---- ends ----------------------------------------------------------------------------------- */
 
-static WEFT_NORETURN void end(bool bug) {
+static WEFT_NORETURN void end(bool bug)
+{
     if (state.handler) {
         state.handler(bug);
     }
@@ -210,19 +230,22 @@ static WEFT_NORETURN void end(bool bug) {
     exit(1);
 }
 
-void diag_check(void) {
+void diag_check(void)
+{
     if (state.errors != 0) {
         end(false);
     }
 }
 
-void diag_fatal(struct loc loc, const char *fmt, ...) {
+void diag_fatal(struct loc loc, const char *fmt, ...)
+{
     SAY("error", "1;31m");
     state.errors++;
     end(false);
 }
 
-void diag_bug(const char *file, int line, const char *fmt, ...) {
+void diag_bug(const char *file, int line, const char *fmt, ...)
+{
     if (!state.silent) {
         FILE *out = state.stream ? state.stream : stderr;
         fprintf(out, "%s:%d: internal error: ", file, line);
@@ -241,7 +264,8 @@ void diag_bug(const char *file, int line, const char *fmt, ...) {
 enum { LONGEST_WORD = 63 };
 
 /* Edit distance with transpositions (optimal string alignment). */
-static size_t distance(const char *a, size_t la, const char *b, size_t lb) {
+static size_t distance(const char *a, size_t la, const char *b, size_t lb)
+{
     size_t d[3][LONGEST_WORD + 1]; /* rows i-2, i-1, i, taken modulo 3 */
     for (size_t j = 0; j <= lb; j++) {
         d[0][j] = j;
@@ -255,7 +279,8 @@ static size_t distance(const char *a, size_t la, const char *b, size_t lb) {
             size_t best = up[j - 1] + (a[i - 1] != b[j - 1]);
             best = up[j] + 1 < best ? up[j] + 1 : best;
             best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && upup[j - 2] + 1 < best) {
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                upup[j - 2] + 1 < best) {
                 best = upup[j - 2] + 1;
             }
             row[j] = best;
@@ -264,7 +289,8 @@ static size_t distance(const char *a, size_t la, const char *b, size_t lb) {
     return d[la % 3][lb];
 }
 
-const char *diag_nearest(const char *word, const char *const *candidates) {
+const char *diag_nearest(const char *word, const char *const *candidates)
+{
     size_t len = strlen(word);
     if (len == 0 || len > LONGEST_WORD) {
         return NULL;

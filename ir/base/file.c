@@ -9,7 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-bool file_map(const char *path, struct mapped_file *out, const char **why) {
+bool file_map(const char *path, struct mapped_file *out, const char **why)
+{
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* NONBLOCK: a FIFO must not hang us */
     if (fd < 0) {
         *why = strerror(errno);
@@ -40,7 +41,8 @@ bool file_map(const char *path, struct mapped_file *out, const char **why) {
     return true;
 }
 
-static bool write_all(int fd, const void *data, size_t size) {
+static bool write_all(int fd, const void *data, size_t size)
+{
     const char *p = data;
     while (size > 0) {
         ssize_t n = write(fd, p, size);
@@ -57,14 +59,16 @@ static bool write_all(int fd, const void *data, size_t size) {
 }
 
 /* mkstemp() makes files private; ours are ordinary ones. */
-static mode_t ordinary_mode(void) {
+static mode_t ordinary_mode(void)
+{
     mode_t mask = umask(0);
     umask(mask);
     return 0666 & ~mask;
 }
 
 /* A device or a pipe: written as it is. Renaming would put a file in its place. */
-static void write_special(const char *path, const void *data, size_t size) {
+static void write_special(const char *path, const void *data, size_t size)
+{
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     int err = fd < 0 || !write_all(fd, data, size) ? errno : 0;
     if (fd >= 0 && close(fd) != 0 && !err) {
@@ -75,7 +79,8 @@ static void write_special(const char *path, const void *data, size_t size) {
     }
 }
 
-void file_write(const char *path, const void *data, size_t size) {
+void file_write(const char *path, const void *data, size_t size)
+{
     if (strcmp(path, "-") == 0) {
         if (fwrite(data, 1, size, stdout) != size || fflush(stdout) != 0) {
             diag_fatal(NO_LOC, "cannot write to standard output: %s", strerror(errno));

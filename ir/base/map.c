@@ -4,16 +4,19 @@
 #include <string.h>
 #include <xxhash.h>
 
-uint64_t hash_bytes(const void *data, size_t n, uint64_t seed) {
+uint64_t hash_bytes(const void *data, size_t n, uint64_t seed)
+{
     return XXH3_64bits_withSeed(data, n, seed);
 }
 
-void map_init(struct map *m, struct arena *a) {
+void map_init(struct map *m, struct arena *a)
+{
     *m = (struct map){.a = a};
 }
 
 /* The bucket that holds the key, or the empty one where it belongs. Linear probing. */
-static uint32_t *find(const struct map *m, const void *key, size_t key_len, uint64_t hash) {
+static uint32_t *find(const struct map *m, const void *key, size_t key_len, uint64_t hash)
+{
     uint32_t mask = m->num_buckets - 1;
     for (uint32_t i = (uint32_t)hash & mask;; i = (i + 1) & mask) {
         uint32_t *b = &m->bucket[i];
@@ -21,13 +24,15 @@ static uint32_t *find(const struct map *m, const void *key, size_t key_len, uint
             return b;
         }
         const struct map_entry *e = &m->entry[*b - 1];
-        if (e->hash == hash && e->key_len == key_len && (key_len == 0 || memcmp(e->key, key, key_len) == 0)) {
+        if (e->hash == hash && e->key_len == key_len &&
+            (key_len == 0 || memcmp(e->key, key, key_len) == 0)) {
             return b;
         }
     }
 }
 
-static void rehash(struct map *m) {
+static void rehash(struct map *m)
+{
     m->num_buckets = m->num_buckets ? 2 * m->num_buckets : 16;
     m->bucket = arena_array(m->a, m->num_buckets, sizeof *m->bucket);
     uint32_t mask = m->num_buckets - 1;
@@ -40,7 +45,8 @@ static void rehash(struct map *m) {
     }
 }
 
-uint64_t *map_put(struct map *m, const void *key, size_t key_len, bool *is_new) {
+uint64_t *map_put(struct map *m, const void *key, size_t key_len, bool *is_new)
+{
     if ((uint64_t)m->len * 4 >= (uint64_t)m->num_buckets * 3) {
         rehash(m);
     }
@@ -55,7 +61,8 @@ uint64_t *map_put(struct map *m, const void *key, size_t key_len, bool *is_new) 
     return &m->entry[*b - 1].value;
 }
 
-const uint64_t *map_get(const struct map *m, const void *key, size_t key_len) {
+const uint64_t *map_get(const struct map *m, const void *key, size_t key_len)
+{
     if (m->len == 0) {
         return NULL;
     }

@@ -5,11 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-void str_init(struct str *b, struct arena *a) {
+void str_init(struct str *b, struct arena *a)
+{
     *b = (struct str){.a = a};
 }
 
-static char *room(struct str *b, size_t n) {
+static char *room(struct str *b, size_t n)
+{
     if (b->cap - b->len <= n) {
         size_t cap = b->cap ? b->cap : 64;
         while (cap - b->len <= n) {
@@ -26,18 +28,21 @@ static char *room(struct str *b, size_t n) {
     return b->s + b->len;
 }
 
-void str_addn(struct str *b, const char *s, size_t n) {
+void str_addn(struct str *b, const char *s, size_t n)
+{
     char *end = room(b, n);
     arena_copy_(end, s, n);
     end[n] = '\0';
     b->len += n;
 }
 
-void str_add(struct str *b, const char *s) {
+void str_add(struct str *b, const char *s)
+{
     str_addn(b, s, strlen(s));
 }
 
-void str_addf(struct str *b, const char *fmt, ...) {
+void str_addf(struct str *b, const char *fmt, ...)
+{
     char small[256];
     va_list ap, again;
     va_start(ap, fmt);
@@ -58,7 +63,8 @@ void str_addf(struct str *b, const char *fmt, ...) {
 
 /* 15 digits survive decimal -> double -> decimal and %g drops trailing zeros, so the first
  * precision from 15 up that reads back is the shortest. 17 always does. */
-void str_add_double(struct str *b, double x) {
+void str_add_double(struct str *b, double x)
+{
     char s[40];
     if (isnan(x)) {
         str_add(b, "nan");

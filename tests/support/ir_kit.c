@@ -7,11 +7,13 @@
 
 static jmp_buf out_of_here;
 
-static void jump(bool bug) {
+static void jump(bool bug)
+{
     longjmp(out_of_here, bug ? 2 : 1);
 }
 
-struct caught ir_catch(void (*f)(void *ctx), void *ctx) {
+struct caught ir_catch(void (*f)(void *ctx), void *ctx)
+{
     static struct caught c; /* static: survives the jump */
     static char *text;
     static size_t len;
@@ -34,11 +36,14 @@ struct caught ir_catch(void (*f)(void *ctx), void *ctx) {
     return c;
 }
 
-uint32_t ir_pick(uint64_t *rng, uint32_t low, uint32_t high) {
+uint32_t ir_pick(uint64_t *rng, uint32_t low, uint32_t high)
+{
     return low + (uint32_t)(kit_random(rng) % (high - low + 1));
 }
 
-uint32_t ir_random_const(struct build *b, uint64_t *rng, const int64_t *dims, uint32_t rank, uint32_t zeros) {
+uint32_t ir_random_const(struct build *b, uint64_t *rng, const int64_t *dims, uint32_t rank,
+                         uint32_t zeros)
+{
     uint32_t len = 1;
     for (uint32_t i = 0; i < rank; i++) {
         len *= (uint32_t)dims[i];
@@ -53,7 +58,8 @@ uint32_t ir_random_const(struct build *b, uint64_t *rng, const int64_t *dims, ui
 }
 
 /* c different numbers below c + gaps */
-static const uint32_t *random_perm(struct prog *p, uint64_t *rng, uint32_t c) {
+static const uint32_t *random_perm(struct prog *p, uint64_t *rng, uint32_t c)
+{
     uint32_t len = c + ir_pick(rng, 0, 3);
     uint32_t *v = arena_array(p->arena, len, sizeof *v);
     for (uint32_t i = 0; i < len; i++) {
@@ -64,7 +70,9 @@ static const uint32_t *random_perm(struct prog *p, uint64_t *rng, uint32_t c) {
     return v;
 }
 
-uint32_t ir_random_layout(struct prog *p, uint64_t *rng, const uint32_t dims[3], uint32_t most_g, uint32_t most_t) {
+uint32_t ir_random_layout(struct prog *p, uint64_t *rng, const uint32_t dims[3], uint32_t most_g,
+                          uint32_t most_t)
+{
     struct layout l = {.c = dims[0], .h = dims[1], .w = dims[2]};
     l.g_h = ir_pick(rng, 1, most_g);
     l.g_w = ir_pick(rng, 1, most_g);
@@ -83,8 +91,9 @@ uint32_t ir_random_layout(struct prog *p, uint64_t *rng, const uint32_t dims[3],
 }
 
 /* One result ciphertext: groups its diagonals under up to three giant steps. */
-static void apply_one(struct prog *p, uint64_t *rng, uint32_t map, const struct diagonals *d, uint32_t out_ct,
-                      const double *const *x, double *work) {
+static void apply_one(struct prog *p, uint64_t *rng, uint32_t map, const struct diagonals *d,
+                      uint32_t out_ct, const double *const *x, double *work)
+{
     const struct lmap *m = &p->maps[map];
     uint32_t n_out = d->n_out;
     int64_t giants[3];
@@ -123,7 +132,9 @@ static void apply_one(struct prog *p, uint64_t *rng, uint32_t map, const struct 
         pmac_plaintexts(p, &pmac, d, pt);
         for (uint32_t i = 0; i < len; i++) {
             for (uint32_t s = 0; s < d->nw; s++) {
-                acc[s] += pt[(size_t)i * d->nw + s] * x[in[i]][(uint64_t)(s + baby[i] + (int64_t)n_in[i] * 1024 * 1024) % n_in[i]];
+                acc[s] +=
+                    pt[(size_t)i * d->nw + s] *
+                    x[in[i]][(uint64_t)(s + baby[i] + (int64_t)n_in[i] * 1024 * 1024) % n_in[i]];
             }
         }
         for (uint32_t s = 0; s < d->nw; s++) {
@@ -133,7 +144,9 @@ static void apply_one(struct prog *p, uint64_t *rng, uint32_t map, const struct 
     arena_free(a);
 }
 
-void ir_apply_diagonals(struct prog *p, uint64_t *rng, uint32_t map, const double *const *x, double *y) {
+void ir_apply_diagonals(struct prog *p, uint64_t *rng, uint32_t map, const double *const *x,
+                        double *y)
+{
     struct arena *a = arena_new();
     struct diagonals d = lmap_diagonals(p, map, true, a);
     uint32_t num_out = p->layouts[p->maps[map].out_layout].num_ct;

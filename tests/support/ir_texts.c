@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* clang-format off */
 static const char nn[] =
     "weft-ir 1 stage=nn\n"
     "model \"tiny \\\"net\\\"\" hash=0123456789abcdef input=2x4x4 range=[0,1] outputs=3\n"
@@ -106,10 +107,14 @@ static const char ckks[] =
     "%13 = raise_scale %12 times=4 reg=0 : ct 16 L=1 S=4294967296\n"
     "%14 = output %13 layout=@0\n";
 
-const struct ir_text ir_texts[] = {{"nn", nn}, {"nn_layout", nn_layout}, {"slot", slot}, {"ckks", ckks}};
+/* clang-format on */
+
+const struct ir_text ir_texts[] = {
+    {"nn", nn}, {"nn_layout", nn_layout}, {"slot", slot}, {"ckks", ckks}};
 const int num_ir_texts = sizeof ir_texts / sizeof *ir_texts;
 
-const char *ir_text(const char *name) {
+const char *ir_text(const char *name)
+{
     for (int i = 0; i < num_ir_texts; i++) {
         if (strcmp(ir_texts[i].name, name) == 0) {
             return ir_texts[i].text;

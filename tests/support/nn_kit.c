@@ -61,9 +61,16 @@ uint32_t nn_kit_count(const struct prog *p, enum op op)
 
 uint32_t nn_kit_depth(const struct prog *p)
 {
-    uint32_t deepest = 0, *depth = nn_depths(p);
-    for (uint32_t i = 0; i < p->nodes.len; i++)
-        deepest = depth[i] > deepest ? depth[i] : deepest;
+    uint32_t deepest = 0, *depth = arena_array(p->arena, p->nodes.len, sizeof *depth);
+    for (uint32_t i = 0; i < p->nodes.len; i++) {
+        const struct node *n = &p->nodes.at[i];
+        for (uint32_t k = 0; k < n->num_args; k++)
+            if (depth[n->args[k]] > depth[i])
+                depth[i] = depth[n->args[k]];
+        depth[i] += n->op == OP_map || n->op == OP_mul;
+        if (depth[i] > deepest)
+            deepest = depth[i];
+    }
     return deepest;
 }
 

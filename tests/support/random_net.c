@@ -4,8 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* ---- numbers ----------------------------------------------------------------------------------
- */
+/* ---- numbers --------------------------------------------------------------------------------- */
 
 struct random random_from(uint64_t seed)
 {
@@ -61,10 +60,10 @@ uint32_t random_trials(uint32_t otherwise)
     return (uint32_t)from_environment("TRIALS", otherwise);
 }
 
-/* ---- the network under construction -----------------------------------------------------------
- */
+/* ---- the network under construction ---------------------------------------------------------- */
 
-enum { MAX_VALUES = 64 };
+/* A flattened tensor that is used as such has at most so many pixels (nn_linear). */
+enum { MAX_VALUES = 64, MAX_FLATTENED = 256 };
 
 struct net {
     struct random r;
@@ -115,8 +114,7 @@ static bool too_large(const struct net *n, uint64_t c, uint64_t h, uint64_t w)
     return c == 0 || h == 0 || w == 0 || c * h * w > n->limit.max_elements;
 }
 
-/* ---- layers; each takes value x and returns false where it does not fit ------------------------
- */
+/* ---- layers; each takes value x and returns false where it does not fit ---------------------- */
 
 static void pair_attr(struct net *n, enum key k, uint32_t a, uint32_t b)
 {
@@ -188,18 +186,19 @@ static bool add_linear(struct net *n, uint32_t x)
     uint32_t outs = random_range(&n->r, 1, 12), depth = n->depth[x] + 1;
     if (too_deep(n, depth))
         return false;
+    uint32_t ins = d[0] * d[1] * d[2], value = n->value[x];
     if (d[1] * d[2] > 1) {
-        add_flatten(n, x);
-        x = n->len - 1;
-        d = dims_of(n, x);
+        value = build1(&n->b, OP_flatten, value);
+        if (d[1] * d[2] <= MAX_FLATTENED)
+            push(n, value, n->depth[x]);
     }
-    double size = 1.4 / sqrt(d[0]);
-    uint32_t w = random_const(n, (int64_t[]){outs, d[0]}, 2, -size, size);
+    double size = 1.4 / sqrt(ins);
+    uint32_t w = random_const(n, (int64_t[]){outs, ins}, 2, -size, size);
     uint32_t bias = random_chance(&n->r, 60) ? random_vector(n, outs, -0.3, 0.3) : NONE;
     build_int(&n->b, KEY_w, w);
     if (bias != NONE)
         build_int(&n->b, KEY_bias, bias);
-    return push(n, build1(&n->b, OP_linear, n->value[x]), depth);
+    return push(n, build1(&n->b, OP_linear, value), depth);
 }
 
 static bool add_pool(struct net *n, uint32_t x)
@@ -348,9 +347,8 @@ static bool add_layer(struct net *n, uint32_t x)
         return add_binary(n, x);
     if (which < 94)
         return n->limit.plain ? add_conv(n, x) : add_constant(n, x);
-    /* a flattened tensor that is used as such has a limit (nn_linear) */
     if (which < 96)
-        return dims_of(n, x)[1] * dims_of(n, x)[2] <= 256 && add_flatten(n, x);
+        return dims_of(n, x)[1] * dims_of(n, x)[2] <= MAX_FLATTENED && add_flatten(n, x);
     return add_linear(n, x);
 }
 

@@ -5,7 +5,8 @@
 #include <signal.h>
 #include <string.h>
 
-Test(arena, memory_is_zero_and_aligned) {
+Test(arena, memory_is_zero_and_aligned)
+{
     struct arena *a = arena_new();
     uint64_t rng = kit_seed();
     for (int i = 0; i < 2000; i++) {
@@ -20,7 +21,8 @@ Test(arena, memory_is_zero_and_aligned) {
     arena_free(a);
 }
 
-Test(arena, released_memory_is_zero_again) {
+Test(arena, released_memory_is_zero_again)
+{
     struct arena *a = arena_new();
     memset(arena_alloc(a, 100), 0xa5, 100);
     for (int round = 0; round < 3; round++) {
@@ -40,7 +42,8 @@ Test(arena, released_memory_is_zero_again) {
     arena_free(a);
 }
 
-Test(arena, release_to_the_empty_arena) {
+Test(arena, release_to_the_empty_arena)
+{
     struct arena *a = arena_new();
     struct arena_mark mark = arena_mark(a);
     arena_alloc(a, 1 << 20);
@@ -50,7 +53,8 @@ Test(arena, release_to_the_empty_arena) {
     arena_free(a);
 }
 
-Test(arena, marks_do_not_reach_children) {
+Test(arena, marks_do_not_reach_children)
+{
     struct arena *a = arena_new();
     struct arena *child = arena_child(a);
     struct arena_mark mark = arena_mark(a);
@@ -62,17 +66,20 @@ Test(arena, marks_do_not_reach_children) {
     arena_free(a);
 }
 
-Test(arena, a_product_that_overflows_is_refused, .exit_code = 1) {
+Test(arena, a_product_that_overflows_is_refused, .exit_code = 1)
+{
     diag_set_stream(NULL);
     arena_array(arena_new(), SIZE_MAX / 4, 8);
 }
 
-Test(arena, a_size_that_overflows_is_refused, .exit_code = 1) {
+Test(arena, a_size_that_overflows_is_refused, .exit_code = 1)
+{
     diag_set_stream(NULL);
     arena_alloc(arena_new(), SIZE_MAX - 3);
 }
 
-Test(arena, grow_keeps_the_elements) {
+Test(arena, grow_keeps_the_elements)
+{
     struct arena *a = arena_new();
     uint32_t *v = NULL;
     uint32_t len = 0, cap = 0;
@@ -86,7 +93,8 @@ Test(arena, grow_keeps_the_elements) {
     arena_free(a);
 }
 
-Test(arena, text) {
+Test(arena, text)
+{
     struct arena *a = arena_new();
     cr_assert_str_eq(arena_printf(a, "%s %d", "x", 7), "x 7");
     cr_assert_str_eq(arena_strndup(a, "abcdef", 3), "abc");

@@ -5,25 +5,29 @@
 #include <signal.h>
 #include <string.h>
 
-static const char text[] = "name: x\nlayers:\n  - kernel: 0\n\tstride: 1\nw\xc3\xa4rme: \x01oops\n\nlast";
+static const char text[] =
+    "name: x\nlayers:\n  - kernel: 0\n\tstride: 1\nw\xc3\xa4rme: \x01oops\n\nlast";
 
 struct say {
     struct loc loc;
     const char *text;
 };
-static void error(void *ctx) {
+static void error(void *ctx)
+{
     const struct say *s = ctx;
     diag_error(s->loc, "%s", s->text);
 }
 
-static struct caught say(uint32_t line, uint32_t col, const char *message) {
+static struct caught say(uint32_t line, uint32_t col, const char *message)
+{
     diag_reset();
     uint32_t file = diag_add_file("model.yaml", text, sizeof text - 1);
     struct say s = {{file, line, col}, message};
     return ir_catch(error, &s);
 }
 
-Test(diag, format) {
+Test(diag, format)
+{
     static const struct {
         uint32_t line, col;
         const char *want;
@@ -45,7 +49,8 @@ Test(diag, format) {
     }
 }
 
-Test(diag, long_lines_are_cut_around_the_place) {
+Test(diag, long_lines_are_cut_around_the_place)
+{
     static char line[3001];
     memset(line, 'a', 3000);
     memcpy(line + 2000, "HERE", 4);
@@ -58,10 +63,12 @@ Test(diag, long_lines_are_cut_around_the_place) {
     const char *caret = strchr(c.text, '^');
     cr_assert_not_null(strstr(quoted, "HERE"));
     const char *second = strchr(quoted, '\n') + 1;
-    cr_expect_eq(strstr(quoted, "HERE") - (quoted - 3), caret - second, "the caret is not below HERE:\n%s", c.text);
+    cr_expect_eq(strstr(quoted, "HERE") - (quoted - 3), caret - second,
+                 "the caret is not below HERE:\n%s", c.text);
 }
 
-static void several(void *ctx) {
+static void several(void *ctx)
+{
     (void)ctx;
     diag_error(NO_LOC, "one");
     diag_hint(NO_LOC, "did you mean 'two'?");
@@ -72,41 +79,49 @@ static void several(void *ctx) {
     diag_check();
 }
 
-Test(diag, check_ends_when_errors_were_counted) {
+Test(diag, check_ends_when_errors_were_counted)
+{
     struct caught c = ir_catch(several, NULL);
     cr_expect(c.ended && !c.bug);
-    cr_expect_str_eq(c.text, "error: one\nhint: did you mean 'two'?\nwarning: three\nnote: four\nerror: five\n");
+    cr_expect_str_eq(
+        c.text, "error: one\nhint: did you mean 'two'?\nwarning: three\nnote: four\nerror: five\n");
 }
 
-Test(diag, check_goes_on_without_errors) {
+Test(diag, check_goes_on_without_errors)
+{
     diag_set_stream(NULL);
     diag_warning(NO_LOC, "w");
     diag_check();
 }
 
-static void bug(void *ctx) {
+static void bug(void *ctx)
+{
     (void)ctx;
     BUG("odd %d", 7);
 }
 
-Test(diag, bugs_name_the_source) {
+Test(diag, bugs_name_the_source)
+{
     struct caught c = ir_catch(bug, NULL);
     cr_expect(c.ended && c.bug);
     cr_expect_not_null(strstr(c.text, "test_diag.c:"));
     cr_expect_not_null(strstr(c.text, "internal error: odd 7"));
 }
 
-Test(diag, fatal_exits, .exit_code = 1) {
+Test(diag, fatal_exits, .exit_code = 1)
+{
     diag_set_stream(NULL);
     diag_fatal(NO_LOC, "end");
 }
 
-Test(diag, bug_aborts, .signal = SIGABRT) {
+Test(diag, bug_aborts, .signal = SIGABRT)
+{
     diag_set_stream(NULL);
     BUG("end");
 }
 
-Test(diag, files_are_known_by_name) {
+Test(diag, files_are_known_by_name)
+{
     diag_reset();
     char name[] = "a.yaml";
     uint32_t a = diag_add_file(name, NULL, 0);
@@ -120,16 +135,19 @@ Test(diag, files_are_known_by_name) {
     cr_expect_str_eq(diag_file_name(99), "");
 }
 
-Test(diag, nearest) {
+Test(diag, nearest)
+{
     static const char *const words[] = {"stride", "padding", "kernel", "dilation", "op", "", NULL};
     static const struct {
         const char *word, *want;
-    } table[] = {{"strid", "stride"}, {"stirde", "stride"}, {"kernal", "kernel"}, {"padings", "padding"},
-                 {"po", "op"},        {"xyz", NULL},        {"", NULL},           {"dilatoin", "dilation"},
-                 {"activation", NULL}};
+    } table[] = {
+        {"strid", "stride"}, {"stirde", "stride"}, {"kernal", "kernel"}, {"padings", "padding"},
+        {"po", "op"},        {"xyz", NULL},        {"", NULL},           {"dilatoin", "dilation"},
+        {"activation", NULL}};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         const char *near = diag_nearest(table[i].word, words);
-        cr_expect_str_eq(near ? near : "-", table[i].want ? table[i].want : "-", "for '%s'", table[i].word);
+        cr_expect_str_eq(near ? near : "-", table[i].want ? table[i].want : "-", "for '%s'",
+                         table[i].word);
     }
     char huge[1000];
     memset(huge, 'k', sizeof huge - 1);

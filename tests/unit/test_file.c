@@ -10,18 +10,21 @@
 
 static char dir[64];
 
-static const char *in_dir(const char *name) {
+static const char *in_dir(const char *name)
+{
     static char path[128];
     (void)snprintf(path, sizeof path, "%s/%s", dir, name);
     return path;
 }
 
-static void make_dir(void) {
+static void make_dir(void)
+{
     strcpy(dir, "/tmp/weft-file-XXXXXX");
     cr_assert_not_null(mkdtemp(dir));
 }
 
-static int entries(void) {
+static int entries(void)
+{
     DIR *d = opendir(dir);
     int n = 0;
     while (readdir(d)) {
@@ -31,13 +34,15 @@ static int entries(void) {
     return n - 2;
 }
 
-static void remove_dir(void) {
+static void remove_dir(void)
+{
     cr_assert_eq(system(arena_printf(arena_new(), "rm -rf %s", dir)), 0);
 }
 
 TestSuite(file, .init = make_dir, .fini = remove_dir);
 
-Test(file, written_is_mapped) {
+Test(file, written_is_mapped)
+{
     struct mapped_file m;
     const char *why;
     file_write(in_dir("a"), "hello\0x", 7);
@@ -52,7 +57,8 @@ Test(file, written_is_mapped) {
     cr_assert_eq(st.st_mode & 0777, 0666 & ~mask);
 }
 
-Test(file, empty_files_can_be_mapped) {
+Test(file, empty_files_can_be_mapped)
+{
     struct mapped_file m;
     const char *why;
     file_write(in_dir("e"), NULL, 0);
@@ -61,7 +67,8 @@ Test(file, empty_files_can_be_mapped) {
     cr_assert_not_null(m.data);
 }
 
-Test(file, what_cannot_be_mapped) {
+Test(file, what_cannot_be_mapped)
+{
     struct mapped_file m;
     const char *why = "";
     cr_expect_not(file_map(in_dir("absent"), &m, &why));
@@ -73,11 +80,13 @@ Test(file, what_cannot_be_mapped) {
     cr_expect_str_eq(why, "not a regular file");
 }
 
-static void write_file(void *path) {
+static void write_file(void *path)
+{
     file_write(path, "x", 1);
 }
 
-Test(file, failures_leave_nothing) {
+Test(file, failures_leave_nothing)
+{
     cr_assert_eq(mkdir(in_dir("sub"), 0755), 0);
     char path[128];
     strcpy(path, in_dir("sub")); /* a directory cannot be replaced by a file */

@@ -5,8 +5,18 @@
 #include <string.h>
 
 /* Slots of small layouts, written down by hand: which element (channel, row, column) lies where. */
-Test(layout, plain) {
-    struct layout l = {.c = 2, .h = 2, .w = 3, .n = 16, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 1, .pitch = 3, .block = 8};
+Test(layout, plain)
+{
+    struct layout l = {.c = 2,
+                       .h = 2,
+                       .w = 3,
+                       .n = 16,
+                       .g_h = 1,
+                       .g_w = 1,
+                       .t_h = 1,
+                       .t_w = 1,
+                       .pitch = 3,
+                       .block = 8};
     const char *why;
     cr_assert(layout_finish(&l, &why));
     cr_expect_eq(l.m, 1);
@@ -19,10 +29,21 @@ Test(layout, plain) {
     cr_expect_eq(slot, 8 + 3 + 2);
 }
 
-Test(layout, interleaved_with_gaps) {
+Test(layout, interleaved_with_gaps)
+{
     /* g = 2x1: even and odd rows in different ciphertexts; t = 1x2: two channels side by side */
     uint32_t perm[3] = {2, 0, 1};
-    struct layout l = {.c = 3, .h = 3, .w = 2, .n = 8, .g_h = 2, .g_w = 1, .t_h = 1, .t_w = 2, .pitch = 4, .block = 8, .perm = perm};
+    struct layout l = {.c = 3,
+                       .h = 3,
+                       .w = 2,
+                       .n = 8,
+                       .g_h = 2,
+                       .g_w = 1,
+                       .t_h = 1,
+                       .t_w = 2,
+                       .pitch = 4,
+                       .block = 8,
+                       .perm = perm};
     const char *why;
     cr_assert(layout_finish(&l, &why));
     cr_expect_eq(l.m, 2);
@@ -42,8 +63,18 @@ Test(layout, interleaved_with_gaps) {
 }
 
 /* The channel is the fastest digit: one block, t_w = C. */
-Test(layout, channel_fastest) {
-    struct layout l = {.c = 16, .h = 32, .w = 32, .n = 16384, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 16, .pitch = 512, .block = 16384};
+Test(layout, channel_fastest)
+{
+    struct layout l = {.c = 16,
+                       .h = 32,
+                       .w = 32,
+                       .n = 16384,
+                       .g_h = 1,
+                       .g_w = 1,
+                       .t_h = 1,
+                       .t_w = 16,
+                       .pitch = 512,
+                       .block = 16384};
     const char *why;
     cr_assert(layout_finish(&l, &why));
     uint32_t ct, slot;
@@ -52,9 +83,14 @@ Test(layout, channel_fastest) {
     cr_expect_eq(l.num_ct, 1);
 }
 
-Test(layout, stride) {
-    static const uint32_t table[][5] = {/* g t s -> g' t' */ {1, 1, 2, 1, 2}, {2, 1, 2, 1, 1}, {3, 1, 2, 3, 2},
-                                        {4, 1, 2, 2, 1}, {4, 3, 6, 2, 9}, {1, 2, 1, 1, 2}};
+Test(layout, stride)
+{
+    static const uint32_t table[][5] = {/* g t s -> g' t' */ {1, 1, 2, 1, 2},
+                                        {2, 1, 2, 1, 1},
+                                        {3, 1, 2, 3, 2},
+                                        {4, 1, 2, 2, 1},
+                                        {4, 3, 6, 2, 9},
+                                        {1, 2, 1, 1, 2}};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         uint32_t g, t;
         layout_stride(table[i][0], table[i][1], table[i][2], &g, &t);
@@ -62,9 +98,19 @@ Test(layout, stride) {
     }
 }
 
-Test(layout, impossible_descriptors) {
+Test(layout, impossible_descriptors)
+{
     static const uint32_t twice[2] = {1, 1};
-    const struct layout good = {.c = 2, .h = 2, .w = 3, .n = 16, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 1, .pitch = 3, .block = 8};
+    const struct layout good = {.c = 2,
+                                .h = 2,
+                                .w = 3,
+                                .n = 16,
+                                .g_h = 1,
+                                .g_w = 1,
+                                .t_h = 1,
+                                .t_w = 1,
+                                .pitch = 3,
+                                .block = 8};
     struct layout l[14];
     for (int i = 0; i < 14; i++) {
         l[i] = good;
@@ -94,7 +140,8 @@ Test(layout, impossible_descriptors) {
 }
 
 /* layout_inverse is the inverse, on every slot of random layouts; packing puts 0 everywhere else. */
-Test(layout, inverse_and_packing) {
+Test(layout, inverse_and_packing)
+{
     uint64_t rng = kit_seed();
     for (int trial = 0; trial < 200; trial++) {
         struct arena *a = arena_new();

@@ -4,7 +4,8 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-static uint32_t values(struct build *b, uint32_t rank, const int64_t *dims, const double *v) {
+static uint32_t values(struct build *b, uint32_t rank, const int64_t *dims, const double *v)
+{
     uint32_t len = 1;
     for (uint32_t i = 0; i < rank; i++) {
         len *= (uint32_t)dims[i];
@@ -14,16 +15,23 @@ static uint32_t values(struct build *b, uint32_t rank, const int64_t *dims, cons
     return build_node(b, OP_values, NULL, 0);
 }
 
-static struct lterm plain_term(uint32_t c, uint32_t h, uint32_t w, uint32_t weight) {
-    return (struct lterm){.in_layout = NONE, .in = {c, h, w}, .weight = weight, .groups = 1, .stride = {1, 1},
-                          .dilation = {1, 1}, .up = {1, 1}};
+static struct lterm plain_term(uint32_t c, uint32_t h, uint32_t w, uint32_t weight)
+{
+    return (struct lterm){.in_layout = NONE,
+                          .in = {c, h, w},
+                          .weight = weight,
+                          .groups = 1,
+                          .stride = {1, 1},
+                          .dilation = {1, 1},
+                          .up = {1, 1}};
 }
 
 /* ---- the definition, by hand ---------------------------------------------------------------- */
 
 static const double row[5] = {1, 2, 3, 4, 5};
 
-static void expect_row(struct lterm t, struct prog *p, uint32_t out_w, const double *want) {
+static void expect_row(struct lterm t, struct prog *p, uint32_t out_w, const double *want)
+{
     struct lmap m = {.out = {1, 1, out_w}, .out_layout = NONE, .num_terms = 1, .term = &t};
     const char *why = "";
     cr_assert(lmap_check(p, &m, &why), "%s", why);
@@ -34,7 +42,8 @@ static void expect_row(struct lterm t, struct prog *p, uint32_t out_w, const dou
     }
 }
 
-Test(lmap, windows_on_a_row) {
+Test(lmap, windows_on_a_row)
+{
     struct prog *p = prog_new(arena_new(), STAGE_NN);
     struct build b = build_at(p, NO_LOC, "");
     uint32_t w = values(&b, 4, (int64_t[]){1, 1, 1, 3}, (double[]){1, 10, 100});
@@ -60,7 +69,8 @@ Test(lmap, windows_on_a_row) {
 }
 
 /* The end of a row continues in the next one, the last in the first. */
-Test(lmap, spiral) {
+Test(lmap, spiral)
+{
     struct prog *p = prog_new(arena_new(), STAGE_NN);
     struct build b = build_at(p, NO_LOC, "");
     uint32_t w = values(&b, 4, (int64_t[]){1, 1, 1, 3}, (double[]){1, 0, 100});
@@ -76,10 +86,13 @@ Test(lmap, spiral) {
     }
 }
 
-Test(lmap, groups_and_offsets) {
+Test(lmap, groups_and_offsets)
+{
     struct prog *p = prog_new(arena_new(), STAGE_NN);
     struct build b = build_at(p, NO_LOC, "");
-    struct lterm t = plain_term(5, 1, 1, values(&b, 4, (int64_t[]){4, 2, 1, 1}, (double[]){1, 10, 1, 100, 1, 1000, 1, 10000}));
+    struct lterm t = plain_term(
+        5, 1, 1,
+        values(&b, 4, (int64_t[]){4, 2, 1, 1}, (double[]){1, 10, 1, 100, 1, 1000, 1, 10000}));
     t.groups = 2;
     t.in_from = 1;
     t.out_from = 2;
@@ -95,11 +108,22 @@ Test(lmap, groups_and_offsets) {
 /* ---- diagonals, by hand --------------------------------------------------------------------- */
 
 /* 1x4 -> 1x4, kernel (a, b, c) with zero padding, in 4 slots: three diagonals. */
-static struct prog *tiny(uint32_t *map, double zero) {
+static struct prog *tiny(uint32_t *map, double zero)
+{
     struct prog *p = prog_new(arena_new(), STAGE_SLOT);
     struct build b = build_at(p, NO_LOC, "");
-    struct layout l = {.c = 1, .h = 1, .w = 4, .n = 4, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 1, .pitch = 4, .block = 4};
-    struct lterm t = plain_term(1, 1, 4, values(&b, 4, (int64_t[]){1, 1, 1, 3}, (double[]){2, 3, zero}));
+    struct layout l = {.c = 1,
+                       .h = 1,
+                       .w = 4,
+                       .n = 4,
+                       .g_h = 1,
+                       .g_w = 1,
+                       .t_h = 1,
+                       .t_w = 1,
+                       .pitch = 4,
+                       .block = 4};
+    struct lterm t =
+        plain_term(1, 1, 4, values(&b, 4, (int64_t[]){1, 1, 1, 3}, (double[]){2, 3, zero}));
     t.pad[2] = t.pad[3] = 1;
     t.in_layout = prog_add_layout(p, &l);
     struct lmap m = {.out = {1, 1, 4}, .out_layout = t.in_layout, .num_terms = 1, .term = &t};
@@ -107,33 +131,40 @@ static struct prog *tiny(uint32_t *map, double zero) {
     return p;
 }
 
-Test(lmap, three_diagonals) {
+Test(lmap, three_diagonals)
+{
     uint32_t map;
     struct prog *p = tiny(&map, 5);
     struct diagonals d = lmap_diagonals(p, map, true, arena_new());
     cr_assert_eq(d.len, 3);
     static const uint32_t want[3][5] = {/* offset, first out, first in, columns, weight */
-                                        {0, 0, 0, 4, 1}, {1, 0, 1, 3, 2}, {3, 1, 0, 3, 0}};
+                                        {0, 0, 0, 4, 1},
+                                        {1, 0, 1, 3, 2},
+                                        {3, 1, 0, 3, 0}};
     for (int i = 0; i < 3; i++) {
         const struct diagonal *x = &d.at[i];
         cr_assert_eq(x->num_rects, 1);
         const struct rect *r = x->rects;
-        cr_expect(x->offset == want[i][0] && r->out_slot == want[i][1] && r->in_slot == want[i][2] && r->rows == 1 &&
-                      r->cols == want[i][3] && r->col_step == 1 && r->weight == want[i][4], "diagonal %d", i);
+        cr_expect(x->offset == want[i][0] && r->out_slot == want[i][1] &&
+                      r->in_slot == want[i][2] && r->rows == 1 && r->cols == want[i][3] &&
+                      r->col_step == 1 && r->weight == want[i][4],
+                  "diagonal %d", i);
     }
     cr_expect_eq(diagonal_find(&d, 0, 0, 1), &d.at[1]);
     cr_expect_null(diagonal_find(&d, 0, 0, 2));
     cr_expect_null(diagonal_find(&d, 1, 0, 0));
 }
 
-Test(lmap, zero_weights_are_dropped_when_they_are_known) {
+Test(lmap, zero_weights_are_dropped_when_they_are_known)
+{
     uint32_t map;
     struct prog *p = tiny(&map, 0);
     cr_expect_eq(lmap_diagonals(p, map, true, arena_new()).len, 2);
     cr_expect_eq(lmap_diagonals(p, map, false, arena_new()).len, 3);
 }
 
-Test(lmap, plaintexts) {
+Test(lmap, plaintexts)
+{
     uint32_t map;
     struct prog *p = tiny(&map, 5);
     struct diagonals d = lmap_diagonals(p, map, true, arena_new());
@@ -146,19 +177,36 @@ Test(lmap, plaintexts) {
     build_int(&b, KEY_out, 0);
     build_int(&b, KEY_giant, -1);
     build_ints(&b, KEY_in, (int64_t[]){0, 0, 0, 0}, 4);
-    build_ints(&b, KEY_baby, (int64_t[]){1, -2, 0, 3}, 4); /* offsets 0, 1 (mod 4), 3, and 2: absent */
+    build_ints(&b, KEY_baby, (int64_t[]){1, -2, 0, 3},
+               4); /* offsets 0, 1 (mod 4), 3, and 2: absent */
     build_int(&b, KEY_period, 4);
     uint32_t node = build_node(&b, OP_pmac, args, 4);
     double v[16];
     memset(v, 0xff, sizeof v);
     pmac_plaintexts(p, &p->nodes.at[node], &d, v);
-    static const double want[16] = {/* at (in slot - baby) mod 4 */ 3, 3, 3, 3, 5, 5, 0, 5, 2, 2, 2, 0, 0, 0, 0, 0};
+    static const double want[16] = {/* at (in slot - baby) mod 4 */ 3,
+                                    3,
+                                    3,
+                                    3,
+                                    5,
+                                    5,
+                                    0,
+                                    5,
+                                    2,
+                                    2,
+                                    2,
+                                    0,
+                                    0,
+                                    0,
+                                    0,
+                                    0};
     for (int i = 0; i < 16; i++) {
         cr_expect_float_eq(v[i], want[i], 0, "plaintext %d slot %d is %g", i / 4, i % 4, v[i]);
     }
 }
 
-Test(lmap, bias_vectors) {
+Test(lmap, bias_vectors)
+{
     struct prog *p = prog_new(arena_new(), STAGE_SLOT);
     struct build b = build_at(p, NO_LOC, "");
     uint64_t rng = kit_seed();
@@ -174,7 +222,9 @@ Test(lmap, bias_vectors) {
     double *got = arena_array(p->arena, l->n, sizeof *got);
     layout_pack(l, x, want);
     for (uint32_t part = 0; part < l->num_ct; part++) {
-        struct attr attrs[] = {{.key = KEY_bias, .v.i = bias}, {.key = KEY_layout, .v.i = id}, {.key = KEY_part, .v.i = part}};
+        struct attr attrs[] = {{.key = KEY_bias, .v.i = bias},
+                               {.key = KEY_layout, .v.i = id},
+                               {.key = KEY_part, .v.i = part}};
         struct node padd = {.op = OP_padd, .num_attrs = 3, .attrs = attrs};
         padd_plaintext(p, &padd, got);
         cr_expect_arr_eq(got, want + (size_t)part * l->n, l->n * sizeof *got, "part %u", part);
@@ -183,13 +233,23 @@ Test(lmap, bias_vectors) {
 
 /* ---- refusals ------------------------------------------------------------------------------- */
 
-Test(lmap, impossible_maps) {
+Test(lmap, impossible_maps)
+{
     struct prog *p = prog_new(arena_new(), STAGE_NN);
     struct build b = build_at(p, NO_LOC, "");
     double ones[64] = {1};
     uint32_t w = values(&b, 4, (int64_t[]){4, 2, 3, 3}, (double[72]){0});
     uint32_t flat = values(&b, 1, (int64_t[]){4}, ones);
-    struct layout l = {.c = 1, .h = 1, .w = 4, .n = 4, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 1, .pitch = 4, .block = 4};
+    struct layout l = {.c = 1,
+                       .h = 1,
+                       .w = 4,
+                       .n = 4,
+                       .g_h = 1,
+                       .g_w = 1,
+                       .t_h = 1,
+                       .t_w = 1,
+                       .pitch = 4,
+                       .block = 4};
     uint32_t other = prog_add_layout(p, &l);
     const struct lterm good = plain_term(2, 5, 6, w);
     const struct lmap fits = {.out = {4, 3, 4}, .out_layout = NONE, .num_terms = 1};
@@ -224,6 +284,7 @@ Test(lmap, impossible_maps) {
     for (i = 0; i < CASES; i++) {
         const char *why = "";
         cr_expect_eq(lmap_check(p, &m[i], &why), i == 0, "case %d", i);
-        cr_expect_not_null(strstr(why, want[i]), "case %d: wanted '%s', found '%s'", i, want[i], why);
+        cr_expect_not_null(strstr(why, want[i]), "case %d: wanted '%s', found '%s'", i, want[i],
+                           why);
     }
 }

@@ -4,7 +4,8 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-Test(map, holds_what_was_put_in_order) {
+Test(map, holds_what_was_put_in_order)
+{
     struct arena *a = arena_new();
     struct map m;
     map_init(&m, a);
@@ -30,7 +31,8 @@ Test(map, holds_what_was_put_in_order) {
     cr_assert_null(map_get(&m, "key 5000", 8));
 }
 
-Test(map, lengths_are_part_of_keys) {
+Test(map, lengths_are_part_of_keys)
+{
     struct map m;
     map_init(&m, arena_new());
     bool is_new;
@@ -43,7 +45,8 @@ Test(map, lengths_are_part_of_keys) {
 }
 
 /* The published value of XXH3-64 for no input. */
-Test(map, hash_is_xxh3) {
+Test(map, hash_is_xxh3)
+{
     cr_assert_eq(hash_bytes(NULL, 0, 0), 0x2d06800538d394c2u);
     cr_assert_neq(hash_bytes("a", 1, 0), hash_bytes("a", 1, 1));
 }

@@ -49,9 +49,11 @@ static const struct {
     {"dims=[3,2] data=[0.1,0.2,0.5,0.3,0,0.4]", 1, 1,
      3}, /* no lead in one channel: z (a z + b) + c */
     {"dims=[3,2] data=[0.1,0.2,0.5,0.3,1e-9,0.4]", 1, 1, 3}, /* a negligible one */
-    {"dims=[3,2] data=[0.1,0.2,0,0,0,0.4]", 1, 1, 3}, /* one channel is constant */
-    {"dims=[4] data=[0.1,0.2,0.3,0.4]", 2, 2, 4},            /* w (c3 u + c2) + c1 u + c0 */
-    {"dims=[5] data=[0.1,0.5,0.3,0,-0.02]", 2, 2, 3},        /* B.3: one map for the linear term */
+    {"dims=[3,2] data=[0.1,0.2,0,0,0,0.4]", 1, 1, 3},        /* one channel is constant */
+    {"dims=[3] data=[0,50,1]", 1, 1, 2},
+    {"dims=[3] data=[0,70,1]", 1, 1, 3},              /* beyond MAX_RATIO */
+    {"dims=[4] data=[0.1,0.2,0.3,0.4]", 2, 2, 4},     /* w (c3 u + c2) + c1 u + c0 */
+    {"dims=[5] data=[0.1,0.5,0.3,0,-0.02]", 2, 2, 3}, /* B.3: one map for the linear term */
     {"dims=[5] data=[0.1,0.5,0.3,0,0.02]", 2, 2, 3},
     {"dims=[5] data=[0.1,0,0.3,0,-0.02]", 2, 2, 2}, /* even: none */
     {"dims=[5,2] data=[0.1,0,0.5,0.1,0.3,0.2,0,0,-0.02,0.03]", 2, 2, 3},

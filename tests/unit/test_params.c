@@ -6,14 +6,16 @@
 #include <string.h>
 
 /* The limits of eprint 2024/463, table 5.2, and nothing outside it. */
-Test(params, security_table) {
+Test(params, security_table)
+{
     static const double want[] = {0, 26, 53, 106, 214, 430, 868, 1747, 3523, 0};
     for (uint32_t log_n = 9; log_n <= 18; log_n++) {
         cr_expect_float_eq(params_max_log2_qp(log_n), want[log_n - 9], 0, "log_n %u", log_n);
     }
 }
 
-static bool divisible(uint64_t q) {
+static bool divisible(uint64_t q)
+{
     for (uint64_t d = 3; d * d <= q; d += 2) {
         if (q % d == 0) {
             return true;
@@ -23,7 +25,8 @@ static bool divisible(uint64_t q) {
 }
 
 /* Against trial division: exactly the primes that are 1 mod 2N, from the top. */
-Test(params, primes_are_the_largest) {
+Test(params, primes_are_the_largest)
+{
     for (uint32_t bits = 20; bits <= 34; bits += 7) {
         uint64_t q[8];
         cr_assert(params_primes(8, bits, NULL, 0, 8, q));
@@ -37,7 +40,8 @@ Test(params, primes_are_the_largest) {
     }
 }
 
-Test(params, used_primes_are_skipped) {
+Test(params, used_primes_are_skipped)
+{
     uint64_t all[4], rest[2];
     cr_assert(params_primes(13, 50, NULL, 0, 4, all));
     uint64_t used[2] = {all[0], all[2]};
@@ -46,19 +50,29 @@ Test(params, used_primes_are_skipped) {
     cr_expect_eq(rest[1], all[3]);
 }
 
-Test(params, too_few_primes) {
+Test(params, too_few_primes)
+{
     uint64_t q[100];
     cr_expect_not(params_primes(13, 14, NULL, 0, 1, q));
     cr_expect_not(params_primes(13, 16, NULL, 0, 100, q));
     cr_expect_not(params_primes(40, 50, NULL, 0, 1, q));
 }
 
-static struct params good(uint64_t q[3]) {
+static struct params good(uint64_t q[3])
+{
     params_primes(13, 40, NULL, 0, 3, q);
-    return (struct params){.log_n = 13, .num_q = 2, .num_p = 1, .q = q, .p = q + 2, .alpha = 1, .scale = 1, .input_scale = 1};
+    return (struct params){.log_n = 13,
+                           .num_q = 2,
+                           .num_p = 1,
+                           .q = q,
+                           .p = q + 2,
+                           .alpha = 1,
+                           .scale = 1,
+                           .input_scale = 1};
 }
 
-Test(params, check) {
+Test(params, check)
+{
     uint64_t q[3];
     const char *why;
     struct params p = good(q);

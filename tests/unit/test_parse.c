@@ -10,24 +10,28 @@ struct text {
     const char *s;
     size_t len;
 };
-static void parse(void *ctx) {
+static void parse(void *ctx)
+{
     const struct text *t = ctx;
     struct arena *a = arena_new();
     prog_parse(a, "t.ir", t->s, t->len);
     arena_free(a);
 }
 
-static void expect_refusal(const char *s, const char *place, const char *want) {
+static void expect_refusal(const char *s, const char *place, const char *want)
+{
     struct text t = {s, strlen(s)};
     diag_reset();
     struct caught c = ir_catch(parse, &t);
     cr_expect(c.ended && !c.bug, "accepted: %s", s);
-    cr_expect_eq(strncmp(c.text, place, strlen(place)), 0, "wanted %s for %s, found %s", place, want, c.text);
+    cr_expect_eq(strncmp(c.text, place, strlen(place)), 0, "wanted %s for %s, found %s", place,
+                 want, c.text);
     cr_expect_not_null(strstr(c.text, want), "wanted '%s', found %s", want, c.text);
     cr_expect_not_null(strstr(c.text, "^\n"), "no caret: %s", c.text);
 }
 
 /* A mistake planted in a good text: the first `from` becomes `to`. */
+/* clang-format off */
 static const struct {
     const char *text, *from, *to, *place, *want;
 } planted[] = {
@@ -136,8 +140,10 @@ static const struct {
     {"nn", "# conv model.yaml:9:5", "# conv model.yaml:9:-1", "t.ir:8:93", "expected a number from 0"},
     {"nn", "# conv model.yaml:9:5", "# (c)", "t.ir:8:75", "expected a name"},
 };
+/* clang-format on */
 
-static char *plant(const char *text, const char *from, const char *to) {
+static char *plant(const char *text, const char *from, const char *to)
+{
     const char *at = strstr(text, from);
     cr_assert_not_null(at, "'%s' is not in the text", from);
     struct str s;
@@ -148,7 +154,8 @@ static char *plant(const char *text, const char *from, const char *to) {
     return s.s;
 }
 
-Test(parse, planted_mistakes) {
+Test(parse, planted_mistakes)
+{
     for (size_t i = 0; i < sizeof planted / sizeof *planted; i++) {
         char *s = plant(ir_text(planted[i].text), planted[i].from, planted[i].to);
         expect_refusal(s, planted[i].place, planted[i].want);
@@ -156,7 +163,8 @@ Test(parse, planted_mistakes) {
 }
 
 /* A prefix of a good text is a program or is refused, but never anything else. */
-Test(parse, truncations) {
+Test(parse, truncations)
+{
     for (int i = 0; i < num_ir_texts; i++) {
         size_t len = strlen(ir_texts[i].text);
         for (size_t cut = 0; cut < len; cut++) {
@@ -172,7 +180,8 @@ Test(parse, truncations) {
     }
 }
 
-Test(parse, hostile_sizes) {
+Test(parse, hostile_sizes)
+{
     static const char *const lines[] = {
         "$0 = fill dims=[16777216,16777216] value=1",
         "$0 = fill dims=[16777217] value=1",
@@ -193,7 +202,8 @@ Test(parse, hostile_sizes) {
     }
 }
 
-Test(parse, empty_and_binary) {
+Test(parse, empty_and_binary)
+{
     struct text t = {"", 0};
     cr_expect(ir_catch(parse, &t).ended);
     static const char zeros[1000];

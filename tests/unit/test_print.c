@@ -5,7 +5,8 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-static const char *printed(const struct prog *p) {
+static const char *printed(const struct prog *p)
+{
     struct str s;
     str_init(&s, p->arena);
     prog_print(p, &s);
@@ -13,7 +14,8 @@ static const char *printed(const struct prog *p) {
 }
 
 /* Byte for byte: every construct of the text form, in every stage. */
-Test(print, hand_written_texts_come_back) {
+Test(print, hand_written_texts_come_back)
+{
     for (int i = 0; i < num_ir_texts; i++) {
         const struct ir_text *t = &ir_texts[i];
         struct prog *p = prog_parse(arena_new(), t->name, t->text, strlen(t->text));
@@ -23,7 +25,8 @@ Test(print, hand_written_texts_come_back) {
 }
 
 /* Locations and layers live through text, so that a restart gives the same C. */
-Test(print, places_come_back) {
+Test(print, places_come_back)
+{
     const char *text = ir_text("nn");
     struct prog *p = prog_parse(arena_new(), "t.ir", text, strlen(text));
     const struct node *n = &p->nodes.at[1];
@@ -44,7 +47,8 @@ Test(print, places_come_back) {
     cr_expect_eq(p->nodes.at[1].layer, p->consts.at[0].layer, "one pointer a string");
 }
 
-Test(print, what_is_parsed_is_the_program) {
+Test(print, what_is_parsed_is_the_program)
+{
     const char *text = ir_text("ckks");
     struct prog *p = prog_parse(arena_new(), "t.ir", text, strlen(text));
     cr_expect_eq(p->stage, STAGE_CKKS);
@@ -76,18 +80,23 @@ Test(print, what_is_parsed_is_the_program) {
 }
 
 /* What the printer never writes but people do: other order, no types, comments, blank lines. */
-Test(print, loose_texts_are_normalised) {
-    const char *loose = "# a program\n\n  weft-ir 1 stage=nn # first line\nmodel \"m\" hash=1 input=1x2x2 range=[0,1] outputs=4\r\n"
-                        "\t$0=fill value=2 dims=[ 1 ]#l\n\n%0=input:tensor 1x2x2\n# between\n%1 = add_channel %0 bias=$0 # \"l\"\n%2 = output %1";
-    const char *want = "weft-ir 1 stage=nn\nmodel \"m\" hash=0000000000000001 input=1x2x2 range=[0,1] outputs=4\n"
-                       "$0 = fill dims=[1] value=2 : const [1]  # l\n%0 = input : tensor 1x2x2\n"
-                       "%1 = add_channel %0 bias=$0 : tensor 1x2x2  # l\n%2 = output %1\n";
+Test(print, loose_texts_are_normalised)
+{
+    const char *loose = "# a program\n\n  weft-ir 1 stage=nn # first line\nmodel \"m\" hash=1 "
+                        "input=1x2x2 range=[0,1] outputs=4\r\n"
+                        "\t$0=fill value=2 dims=[ 1 ]#l\n\n%0=input:tensor 1x2x2\n# between\n%1 = "
+                        "add_channel %0 bias=$0 # \"l\"\n%2 = output %1";
+    const char *want =
+        "weft-ir 1 stage=nn\nmodel \"m\" hash=0000000000000001 input=1x2x2 range=[0,1] outputs=4\n"
+        "$0 = fill dims=[1] value=2 : const [1]  # l\n%0 = input : tensor 1x2x2\n"
+        "%1 = add_channel %0 bias=$0 : tensor 1x2x2  # l\n%2 = output %1\n";
     struct prog *p = prog_parse(arena_new(), "t.ir", loose, strlen(loose));
     cr_expect_str_eq(printed(p), want, "%s", printed(p));
 }
 
 /* Random programs of layouts, maps and constants: print, parse, print. */
-Test(print, random_tables_come_back) {
+Test(print, random_tables_come_back)
+{
     uint64_t rng = kit_seed();
     for (int trial = 0; trial < 100; trial++) {
         struct arena *a = arena_new();
@@ -96,7 +105,11 @@ Test(print, random_tables_come_back) {
         struct build b = build_at(p, NO_LOC, "r");
         for (int i = 0; i < 5; i++) {
             uint32_t dims[3] = {ir_pick(&rng, 1, 9), ir_pick(&rng, 1, 9), ir_pick(&rng, 1, 9)};
-            struct lterm t = {.in = {dims[0], dims[1], dims[2]}, .groups = 1, .stride = {1, 1}, .dilation = {1, 1}, .up = {1, 1}};
+            struct lterm t = {.in = {dims[0], dims[1], dims[2]},
+                              .groups = 1,
+                              .stride = {1, 1},
+                              .dilation = {1, 1},
+                              .up = {1, 1}};
             t.weight = ir_random_const(&b, &rng, (int64_t[]){dims[0], dims[0], 1, 1}, 4, 3);
             t.in_layout = ir_random_layout(p, &rng, dims, 3, 3);
             struct lmap m = {.out = {dims[0], dims[1], dims[2]}, .num_terms = 1, .term = &t};

@@ -5,13 +5,15 @@
 #include <signal.h>
 #include <string.h>
 
-static uint32_t fill(struct build *b, int64_t len, double value) {
+static uint32_t fill(struct build *b, int64_t len, double value)
+{
     build_ints(b, KEY_dims, &len, 1);
     build_real(b, KEY_value, value);
     return build_node(b, OP_fill, NULL, 0);
 }
 
-static struct prog *small(struct build *b) {
+static struct prog *small(struct build *b)
+{
     struct prog *p = prog_new(arena_new(), STAGE_NN);
     p->model.input[0] = 2;
     p->model.input[1] = p->model.input[2] = 3;
@@ -20,7 +22,8 @@ static struct prog *small(struct build *b) {
     return p;
 }
 
-Test(prog, constants_are_shared) {
+Test(prog, constants_are_shared)
+{
     struct build b;
     struct prog *p = small(&b);
     uint32_t one = fill(&b, 3, 1);
@@ -39,7 +42,8 @@ Test(prog, constants_are_shared) {
     cr_expect_eq(p->consts.len, 5);
 }
 
-Test(prog, derived_programs_grow_apart) {
+Test(prog, derived_programs_grow_apart)
+{
     struct build b;
     struct prog *p = small(&b);
     uint32_t one = fill(&b, 3, 1);
@@ -51,14 +55,24 @@ Test(prog, derived_programs_grow_apart) {
     cr_expect_eq(theirs, ours, "same index, other programs");
     cr_expect_float_eq(const_values(q, theirs)[0], 5, 0);
     cr_expect_float_eq(const_values(p, ours)[0], 6, 0);
-    struct layout l = {.c = 1, .h = 1, .w = 1, .n = 1, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 1, .pitch = 1, .block = 1};
+    struct layout l = {.c = 1,
+                       .h = 1,
+                       .w = 1,
+                       .n = 1,
+                       .g_h = 1,
+                       .g_w = 1,
+                       .t_h = 1,
+                       .t_w = 1,
+                       .pitch = 1,
+                       .block = 1};
     cr_expect_eq(prog_add_layout(q, &l), 0);
     cr_expect_eq(p->num_layouts, 0);
     cr_expect_eq(q->nodes.len, 0);
     cr_expect_eq(intern(p, "word"), intern(q, "word"));
 }
 
-Test(prog, values_survive_marks_on_the_arena) {
+Test(prog, values_survive_marks_on_the_arena)
+{
     struct build b;
     struct prog *p = small(&b);
     uint32_t c = fill(&b, 1000, 3);
@@ -70,7 +84,8 @@ Test(prog, values_survive_marks_on_the_arena) {
     cr_expect_eq(const_values(p, c), v);
 }
 
-Test(prog, nodes) {
+Test(prog, nodes)
+{
     struct build b;
     struct prog *p = small(&b);
     b.loc = (struct loc){1, 2, 3};
@@ -94,7 +109,8 @@ Test(prog, nodes) {
     cr_expect_eq(uses[copy], 0);
 }
 
-Test(prog, attributes) {
+Test(prog, attributes)
+{
     struct build b;
     struct prog *p = small(&b);
     uint32_t x = build_node(&b, OP_input, NULL, 0);
@@ -113,7 +129,8 @@ Test(prog, attributes) {
     cr_expect_eq(node_int(&p->nodes.at[copy], KEY_bias), w, "the copy keeps its own");
 }
 
-Test(prog, set_adds_in_the_order_of_the_row) {
+Test(prog, set_adds_in_the_order_of_the_row)
+{
     struct prog *p = prog_new(arena_new(), STAGE_SLOT);
     struct attr period = {.key = KEY_period, .v.i = 4};
     struct attr map = {.key = KEY_map, .v.i = 0};
@@ -131,9 +148,19 @@ Test(prog, set_adds_in_the_order_of_the_row) {
     cr_expect_float_eq(node_real(&n, KEY_pt_scale), 8, 0);
 }
 
-Test(prog, equal_layouts_are_shared) {
+Test(prog, equal_layouts_are_shared)
+{
     struct prog *p = prog_new(arena_new(), STAGE_NN);
-    struct layout l = {.c = 2, .h = 1, .w = 1, .n = 2, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 1, .pitch = 1, .block = 1};
+    struct layout l = {.c = 2,
+                       .h = 1,
+                       .w = 1,
+                       .n = 2,
+                       .g_h = 1,
+                       .g_w = 1,
+                       .t_h = 1,
+                       .t_w = 1,
+                       .pitch = 1,
+                       .block = 1};
     uint32_t a = prog_add_layout(p, &l);
     uint32_t identity[2] = {0, 1}, swapped[2] = {1, 0};
     l.perm = identity;
@@ -145,7 +172,8 @@ Test(prog, equal_layouts_are_shared) {
     cr_expect_eq(p->layouts[b].perm[0], 1);
 }
 
-Test(prog, strings_are_interned) {
+Test(prog, strings_are_interned)
+{
     struct prog *p = prog_new(arena_new(), STAGE_NN);
     char word[] = "conv1";
     const char *a = intern(p, word);
@@ -158,11 +186,22 @@ Test(prog, strings_are_interned) {
     cr_expect_str_eq(a, "conv1");
 }
 
-Test(prog, types_may_be_given) {
+Test(prog, types_may_be_given)
+{
     struct build b;
     struct prog *p = small(&b);
-    struct layout l = {.c = 2, .h = 3, .w = 3, .n = 32, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 1, .pitch = 3, .block = 16};
-    struct type t = {.kind = KIND_TENSOR, .dims = {2, 3, 3}, .layout = prog_add_layout(p, &l), .level = -1};
+    struct layout l = {.c = 2,
+                       .h = 3,
+                       .w = 3,
+                       .n = 32,
+                       .g_h = 1,
+                       .g_w = 1,
+                       .t_h = 1,
+                       .t_w = 1,
+                       .pitch = 3,
+                       .block = 16};
+    struct type t = {
+        .kind = KIND_TENSOR, .dims = {2, 3, 3}, .layout = prog_add_layout(p, &l), .level = -1};
     build_type(&b, &t);
     uint32_t given = build_node(&b, OP_input, NULL, 0);
     uint32_t next = build_node(&b, OP_input, NULL, 0);
@@ -171,7 +210,8 @@ Test(prog, types_may_be_given) {
 }
 
 /* Our mistakes end in BUG, with the reason. */
-static void wrong_shape(void *ctx) {
+static void wrong_shape(void *ctx)
+{
     struct build b;
     (void)ctx;
     small(&b);
@@ -179,7 +219,8 @@ static void wrong_shape(void *ctx) {
     build_int(&b, KEY_bias, fill(&b, 3, 1));
     build1(&b, OP_add_channel, x);
 }
-static void wrong_type(void *ctx) {
+static void wrong_type(void *ctx)
+{
     struct build b;
     (void)ctx;
     small(&b);
@@ -187,28 +228,33 @@ static void wrong_type(void *ctx) {
     build_type(&b, &t);
     build_node(&b, OP_input, NULL, 0);
 }
-static void no_attribute(void *ctx) {
+static void no_attribute(void *ctx)
+{
     (void)ctx;
     struct node n = {.op = OP_rot};
     node_int(&n, KEY_by);
 }
-static void bad_layout(void *ctx) {
+static void bad_layout(void *ctx)
+{
     (void)ctx;
     struct layout l = {.c = 1};
     prog_add_layout(prog_new(arena_new(), STAGE_NN), &l);
 }
-static void bad_map(void *ctx) {
+static void bad_map(void *ctx)
+{
     (void)ctx;
     struct lmap m = {.out = {1, 1, 1}};
     prog_add_map(prog_new(arena_new(), STAGE_NN), &m);
 }
-static void foreign_attribute(void *ctx) {
+static void foreign_attribute(void *ctx)
+{
     (void)ctx;
     struct node n = {.op = OP_rot};
     node_set_int(prog_new(arena_new(), STAGE_SLOT), &n, KEY_map, 1);
 }
 
-Test(prog, our_mistakes_are_bugs) {
+Test(prog, our_mistakes_are_bugs)
+{
     static const struct {
         void (*run)(void *ctx);
         const char *want;
@@ -221,6 +267,7 @@ Test(prog, our_mistakes_are_bugs) {
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         struct caught c = ir_catch(table[i].run, NULL);
         cr_expect(c.bug, "%s", table[i].want);
-        cr_expect_not_null(strstr(c.text, table[i].want), "wanted '%s', found '%s'", table[i].want, c.text);
+        cr_expect_not_null(strstr(c.text, table[i].want), "wanted '%s', found '%s'", table[i].want,
+                           c.text);
     }
 }

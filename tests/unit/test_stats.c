@@ -6,12 +6,14 @@
 #include <jansson.h>
 #include <string.h>
 
-static struct prog *parsed(const char *name) {
+static struct prog *parsed(const char *name)
+{
     const char *text = ir_text(name);
     return prog_parse(arena_new(), "t.ir", text, strlen(text));
 }
 
-Test(stats, ckks_by_hand) {
+Test(stats, ckks_by_hand)
+{
     struct prog_stats s = prog_stats(parsed("ckks"));
     cr_expect_eq(s.nodes, 15);
     cr_expect_eq(s.by_op[OP_decompose], 2);
@@ -32,7 +34,8 @@ Test(stats, ckks_by_hand) {
     cr_expect_float_eq(s.log2_qp, 140, 0.01);
 }
 
-Test(stats, slot_by_hand) {
+Test(stats, slot_by_hand)
+{
     struct prog_stats s = prog_stats(parsed("slot"));
     cr_expect_eq(s.rotations, 4);
     cr_expect_eq(s.pt_products, 2);
@@ -40,13 +43,15 @@ Test(stats, slot_by_hand) {
     cr_expect_eq(s.key_bytes, 0);
 }
 
-Test(stats, nn_by_hand) {
+Test(stats, nn_by_hand)
+{
     struct prog_stats s = prog_stats(parsed("nn"));
     cr_expect_eq(s.layers, 3, "conv, odd name, act");
     cr_expect_eq(s.depth, 5, "conv, norm, poly, pool, linear");
 }
 
-Test(stats, json_is_json) {
+Test(stats, json_is_json)
+{
     for (int i = 0; i < num_ir_texts; i++) {
         struct prog *p = parsed(ir_texts[i].name);
         struct str s;
@@ -56,17 +61,20 @@ Test(stats, json_is_json) {
         json_t *root = json_loadb(s.s, s.len, JSON_REJECT_DUPLICATES, &error);
         cr_assert_not_null(root, "%s: %s", error.text, s.s);
         cr_expect_eq(json_integer_value(json_object_get(root, "nodes")), p->nodes.len);
-        cr_expect_eq(json_integer_value(json_object_get(json_object_get(root, "ops"), "output")), 1);
+        cr_expect_eq(json_integer_value(json_object_get(json_object_get(root, "ops"), "output")),
+                     1);
         json_decref(root);
     }
 }
 
-Test(stats, text) {
+Test(stats, text)
+{
     struct prog *p = parsed("ckks");
     struct str s;
     str_init(&s, p->arena);
     prog_stats_print(p, false, &s);
-    cr_expect_not_null(strstr(s.s, "stage                ckks\nnodes                15\n"), "%s", s.s);
+    cr_expect_not_null(strstr(s.s, "stage                ckks\nnodes                15\n"), "%s",
+                       s.s);
     cr_expect_not_null(strstr(s.s, "\nlog2_qp              140.00\n"), "%s", s.s);
     cr_expect_not_null(strstr(s.s, "\n  decompose          2\n"), "%s", s.s);
 }

@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+/* clang-format off */
 /* One line a case: constants and an input first, then the node under test, through the parser, which
  * asks type_infer() and nothing else. `want`: the type as text, or a part of the message. */
 static const char nn_head[] = "weft-ir 1 stage=nn\n"
@@ -210,12 +211,15 @@ static const struct {
     {"lin %0 map=&0 out=0", "is no operation of stage ckks"},
 };
 
+/* clang-format on */
+
 struct job {
     const char *text;
     char sigil;
     char type[128];
 };
-static void infer(void *ctx) {
+static void infer(void *ctx)
+{
     struct job *j = ctx;
     struct prog *p = prog_parse(arena_new(), "t.ir", j->text, strlen(j->text));
     const struct nodes *from = j->sigil == '$' ? &p->consts : &p->nodes;
@@ -225,7 +229,8 @@ static void infer(void *ctx) {
     (void)snprintf(j->type, sizeof j->type, "%s", s.s);
 }
 
-static void expect(const char *head, char sigil, uint32_t index, const char *node, const char *want) {
+static void expect(const char *head, char sigil, uint32_t index, const char *node, const char *want)
+{
     struct arena *a = arena_new();
     struct job j = {arena_printf(a, "%s%c%u = %s\n", head, sigil, index, node), sigil, ""};
     diag_reset();
@@ -238,32 +243,38 @@ static void expect(const char *head, char sigil, uint32_t index, const char *nod
 
 #define EACH(cases) for (size_t i = 0; i < sizeof(cases) / sizeof *(cases); i++)
 
-Test(type, nn) {
+Test(type, nn)
+{
     char head[2048];
     (void)snprintf(head, sizeof head, "%s%%0 = input\n%%1 = flatten %%0\n", nn_head);
     EACH(nn_cases) expect(head, '%', 2, nn_cases[i].node, nn_cases[i].want);
 }
 
-Test(type, constants) {
+Test(type, constants)
+{
     EACH(const_cases) expect(nn_head, '$', 9, const_cases[i].node, const_cases[i].want);
 }
 
-Test(type, slot) {
+Test(type, slot)
+{
     EACH(slot_cases) expect(slot_head, '%', 3, slot_cases[i].node, slot_cases[i].want);
 }
 
-Test(type, ckks) {
+Test(type, ckks)
+{
     EACH(ckks_cases) expect(ckks_head, '%', 8, ckks_cases[i].node, ckks_cases[i].want);
 }
 
 /* Every row of the op table is inferred by at least one case above. */
-Test(type, no_row_is_forgotten) {
+Test(type, no_row_is_forgotten)
+{
     bool seen[NUM_OPS] = {[OP_weight] = true, [OP_values] = true, [OP_fill] = true};
     char word[32];
-#define MARK(cases)                                                                              \
-    EACH(cases) {                                                                                \
-        (void)sscanf((cases)[i].node, "%31s", word);                                             \
-        seen[op_find(word)] = true;                                                              \
+#define MARK(cases)                                                                                \
+    EACH(cases)                                                                                    \
+    {                                                                                              \
+        (void)sscanf((cases)[i].node, "%31s", word);                                               \
+        seen[op_find(word)] = true;                                                                \
     }
     MARK(nn_cases)
     MARK(const_cases)
@@ -278,16 +289,22 @@ Test(type, no_row_is_forgotten) {
     }
 }
 
-Test(type, window_size) {
+Test(type, window_size)
+{
     static const struct {
         uint32_t size, k, stride, dilation, want;
         int32_t a, b;
-    } table[] = {{5, 3, 1, 1, 3, 0, 0}, {5, 3, 1, 1, 5, 1, 1},  {5, 3, 2, 1, 2, 0, 0}, {6, 3, 2, 1, 2, 0, 0},
-                 {5, 3, 1, 2, 1, 0, 0}, {4, 3, 1, 2, 0, 0, 0},  {5, 1, 3, 1, 2, 0, 0}, {5, 3, 1, 1, 1, -1, -1},
-                 {5, 3, 1, 1, 0, -2, -1}, {5, 0, 1, 1, 0, 0, 0}, {5, 3, 0, 1, 0, 0, 0}, {5, 3, 1, 0, 0, 0, 0},
+    } table[] = {{5, 3, 1, 1, 3, 0, 0},          {5, 3, 1, 1, 5, 1, 1},
+                 {5, 3, 2, 1, 2, 0, 0},          {6, 3, 2, 1, 2, 0, 0},
+                 {5, 3, 1, 2, 1, 0, 0},          {4, 3, 1, 2, 0, 0, 0},
+                 {5, 1, 3, 1, 2, 0, 0},          {5, 3, 1, 1, 1, -1, -1},
+                 {5, 3, 1, 1, 0, -2, -1},        {5, 0, 1, 1, 0, 0, 0},
+                 {5, 3, 0, 1, 0, 0, 0},          {5, 3, 1, 0, 0, 0, 0},
                  {UINT32_MAX, 1, 1, 1, 0, 1, 0}, {1, UINT32_MAX, 1, UINT32_MAX, 0, 0, 0}};
-    EACH(table) {
-        uint32_t got = window_size(table[i].size, table[i].k, table[i].stride, table[i].a, table[i].b, table[i].dilation);
+    EACH(table)
+    {
+        uint32_t got = window_size(table[i].size, table[i].k, table[i].stride, table[i].a,
+                                   table[i].b, table[i].dilation);
         cr_expect_eq(got, table[i].want, "row %zu: %u", i, got);
     }
 }

@@ -11,21 +11,25 @@ struct job {
     struct prog *p;
     const char *after;
 };
-static void verify(void *ctx) {
+static void verify(void *ctx)
+{
     const struct job *j = ctx;
     prog_verify(j->p, j->after);
 }
 
-static struct prog *parsed(const char *text) {
+static struct prog *parsed(const char *text)
+{
     diag_reset();
     return prog_parse(arena_new(), "t.ir", text, strlen(text));
 }
 
-static struct caught verified(struct prog *p, const char *after) {
+static struct caught verified(struct prog *p, const char *after)
+{
     struct job j = {p, after};
     return ir_catch(verify, &j);
 }
 
+/* clang-format off */
 /* The first `from` of a good text becomes `to`: still text, but not legal. */
 static const struct {
     const char *text, *from, *to, *want;
@@ -58,8 +62,10 @@ static const struct {
     {"ckks", "p [1099511622529]", "p [1099511623297]", "a prime is used twice"},
     {"ckks", "params log_n=6 alpha=1 scale=1073741824 input_scale=1073741824 insecure=1 lambda=0\n", "", "parameters: the ring degree"},
 };
+/* clang-format on */
 
-static char *plant(const char *text, const char *from, const char *to) {
+static char *plant(const char *text, const char *from, const char *to)
+{
     const char *at = strstr(text, from);
     cr_assert_not_null(at, "'%s' is not in the text", from);
     struct str s;
@@ -73,84 +79,106 @@ static char *plant(const char *text, const char *from, const char *to) {
 struct parse_job {
     const char *text;
 };
-static void parse_and_verify(void *ctx) {
+static void parse_and_verify(void *ctx)
+{
     const struct parse_job *j = ctx;
     prog_verify(parsed(j->text), NULL);
 }
 
-Test(verify, good_programs) {
+Test(verify, good_programs)
+{
     for (int i = 0; i < num_ir_texts; i++) {
         struct caught c = verified(parsed(ir_texts[i].text), "some pass");
         cr_expect_not(c.ended, "%s: %s", ir_texts[i].name, c.text);
     }
 }
 
-Test(verify, illegal_texts) {
+Test(verify, illegal_texts)
+{
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct parse_job j = {plant(ir_text(texts[i].text), texts[i].from, texts[i].to)};
         struct caught c = ir_catch(parse_and_verify, &j);
         cr_expect(c.ended && !c.bug, "accepted: %s -> %s", texts[i].from, texts[i].to);
-        cr_expect_not_null(strstr(c.text, texts[i].want), "%s -> %s\nwanted '%s', found '%s'", texts[i].from, texts[i].to, texts[i].want, c.text);
+        cr_expect_not_null(strstr(c.text, texts[i].want), "%s -> %s\nwanted '%s', found '%s'",
+                           texts[i].from, texts[i].to, texts[i].want, c.text);
     }
 }
 
 /* ---- what only a pass can get wrong --------------------------------------------------------- */
 
-static void forward_operand(struct prog *p) {
+static void forward_operand(struct prog *p)
+{
     ((uint32_t *)(uintptr_t)p->nodes.at[4].args)[0] = 5;
 }
-static void own_operand(struct prog *p) {
+static void own_operand(struct prog *p)
+{
     ((uint32_t *)(uintptr_t)p->nodes.at[4].args)[0] = 4;
 }
-static void wild_operand(struct prog *p) {
+static void wild_operand(struct prog *p)
+{
     ((uint32_t *)(uintptr_t)p->nodes.at[4].args)[0] = 4000000;
 }
-static void wrong_stage(struct prog *p) {
+static void wrong_stage(struct prog *p)
+{
     p->nodes.at[0].op = OP_decompose;
 }
-static void constant_among_nodes(struct prog *p) {
+static void constant_among_nodes(struct prog *p)
+{
     p->nodes.at[0].op = OP_c_abs;
 }
-static void node_among_constants(struct prog *p) {
+static void node_among_constants(struct prog *p)
+{
     p->consts.at[0].op = OP_input;
 }
-static void attributes_out_of_order(struct prog *p) {
+static void attributes_out_of_order(struct prog *p)
+{
     struct attr t = p->nodes.at[3].attrs[0];
     p->nodes.at[3].attrs[0] = p->nodes.at[3].attrs[1];
     p->nodes.at[3].attrs[1] = t;
 }
-static void attribute_missing(struct prog *p) {
+static void attribute_missing(struct prog *p)
+{
     p->nodes.at[3].num_attrs--;
 }
-static void attribute_repeated(struct prog *p) {
+static void attribute_repeated(struct prog *p)
+{
     p->nodes.at[3].attrs[1] = p->nodes.at[3].attrs[0];
 }
-static void wrong_slots(struct prog *p) {
+static void wrong_slots(struct prog *p)
+{
     p->nodes.at[2].type.n = 8;
 }
-static void wrong_kind(struct prog *p) {
+static void wrong_kind(struct prog *p)
+{
     p->nodes.at[2].type.kind = KIND_CT;
 }
-static void layer_lost(struct prog *p) {
+static void layer_lost(struct prog *p)
+{
     p->nodes.at[2].layer = NULL;
 }
-static void layout_spoilt(struct prog *p) {
+static void layout_spoilt(struct prog *p)
+{
     p->layouts[0].pitch = 1;
 }
-static void map_spoilt(struct prog *p) {
+static void map_spoilt(struct prog *p)
+{
     p->maps[0].term[0].groups = 3;
 }
-static void wild_layout(struct prog *p) {
+static void wild_layout(struct prog *p)
+{
     p->maps[0].out_layout = 77;
 }
-static void wild_const(struct prog *p) {
+static void wild_const(struct prog *p)
+{
     p->nodes.at[11].attrs[0].v.i = 1 << 20;
 }
-static void negative_map(struct prog *p) {
+static void negative_map(struct prog *p)
+{
     p->nodes.at[3].attrs[0].v.i = -1;
 }
 
-Test(verify, broken_programs) {
+Test(verify, broken_programs)
+{
     static const struct {
         void (*spoil)(struct prog *p);
         const char *want;
@@ -178,17 +206,21 @@ Test(verify, broken_programs) {
         table[i].spoil(p);
         struct caught c = verified(p, "slot_bsgs");
         cr_expect(c.bug, "%s", table[i].want);
-        cr_expect_not_null(strstr(c.text, table[i].want), "wanted '%s', found '%s'", table[i].want, c.text);
+        cr_expect_not_null(strstr(c.text, table[i].want), "wanted '%s', found '%s'", table[i].want,
+                           c.text);
         cr_expect_not_null(strstr(c.text, "internal error: after slot_bsgs: "), "%s", c.text);
     }
 }
 
 /* The same finding is the user's mistake when the text was the user's. */
-Test(verify, whose_fault) {
+Test(verify, whose_fault)
+{
     struct prog *p = parsed(ir_text("slot"));
     p->nodes.at[2].type.n = 8;
     struct caught c = verified(p, NULL);
     cr_expect(c.ended && !c.bug);
-    cr_expect_not_null(strstr(c.text, "m.yaml:3:1: error: not a legal slot program: "), "%s", c.text);
-    cr_expect_not_null(strstr(c.text, "in: %2 = rot %0 by=1 : vec 8  # fc m.yaml:3:1"), "%s", c.text);
+    cr_expect_not_null(strstr(c.text, "m.yaml:3:1: error: not a legal slot program: "), "%s",
+                       c.text);
+    cr_expect_not_null(strstr(c.text, "in: %2 = rot %0 by=1 : vec 8  # fc m.yaml:3:1"), "%s",
+                       c.text);
 }

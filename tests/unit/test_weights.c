@@ -9,21 +9,24 @@
 
 static char path[64];
 
-static void make_path(void) {
+static void make_path(void)
+{
     strcpy(path, "/tmp/weft-weights-XXXXXX");
     int fd = mkstemp(path);
     cr_assert_geq(fd, 0);
     close(fd);
 }
 
-static void remove_path(void) {
+static void remove_path(void)
+{
     unlink(path);
 }
 
 TestSuite(weights, .init = make_path, .fini = remove_path);
 
 /* header length, header, data */
-static void write_file(uint64_t claimed, const char *header, const void *data, size_t len) {
+static void write_file(uint64_t claimed, const char *header, const void *data, size_t len)
+{
     struct str s;
     str_init(&s, arena_new());
     for (int i = 0; i < 8; i++) {
@@ -35,7 +38,8 @@ static void write_file(uint64_t claimed, const char *header, const void *data, s
     file_write(path, s.s, s.len);
 }
 
-static struct weights *open_good(const char *header, const void *data, size_t len) {
+static struct weights *open_good(const char *header, const void *data, size_t len)
+{
     struct weights *w;
     const char *why = "";
     write_file(strlen(header), header, data, len);
@@ -43,27 +47,30 @@ static struct weights *open_good(const char *header, const void *data, size_t le
     return w;
 }
 
-Test(weights, tensors_are_read) {
+Test(weights, tensors_are_read)
+{
     const float f32[2] = {1.5f, -0x1p-130f};
     const double f64[1] = {1.0 / 3};
-    const uint16_t f16[6] = {0x3c00, 0xc000, 0x0001, 0x7bff, 0x7c00, 0xfe00}; /* 1 -2 2^-24 65504 inf nan */
-    const uint16_t bf16[2] = {0x3fc0, 0xff80};                             /* 1.5 -inf */
+    const uint16_t f16[6] = {0x3c00, 0xc000, 0x0001,
+                             0x7bff, 0x7c00, 0xfe00}; /* 1 -2 2^-24 65504 inf nan */
+    const uint16_t bf16[2] = {0x3fc0, 0xff80};        /* 1.5 -inf */
     unsigned char data[64];
     memcpy(data, f64, 8);
     memcpy(data + 8, f32, 8);
     memcpy(data + 16, f16, 12);
     memcpy(data + 28, bf16, 4);
     memset(data + 32, 0, 8);
-    struct weights *w = open_good("{\"__metadata__\":{\"format\":\"pt\"},"
-                                  "\"b\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_offsets\":[8,16]},"
-                                  "\"a\":{\"dtype\":\"F64\",\"shape\":[],\"data_offsets\":[0,8]},"
-                                  "\"h\":{\"dtype\":\"F16\",\"shape\":[6],\"data_offsets\":[16,28]},"
-                                  "\"g\":{\"dtype\":\"BF16\",\"shape\":[1,2,1,1],\"data_offsets\":[28,32]},"
-                                  "\"i\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[32,40]},"
-                                  "\"z\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[40,40]},"
-                                  "\"five\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1],\"data_offsets\":[40,44]},"
-                                  "\"f8\":{\"dtype\":\"F8_E4M3\",\"shape\":[3],\"data_offsets\":[44,47]}}   ",
-                                  data, 47);
+    struct weights *w =
+        open_good("{\"__metadata__\":{\"format\":\"pt\"},"
+                  "\"b\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_offsets\":[8,16]},"
+                  "\"a\":{\"dtype\":\"F64\",\"shape\":[],\"data_offsets\":[0,8]},"
+                  "\"h\":{\"dtype\":\"F16\",\"shape\":[6],\"data_offsets\":[16,28]},"
+                  "\"g\":{\"dtype\":\"BF16\",\"shape\":[1,2,1,1],\"data_offsets\":[28,32]},"
+                  "\"i\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[32,40]},"
+                  "\"z\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[40,40]},"
+                  "\"five\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1],\"data_offsets\":[40,44]},"
+                  "\"f8\":{\"dtype\":\"F8_E4M3\",\"shape\":[3],\"data_offsets\":[44,47]}}   ",
+                  data, 47);
     cr_expect_eq(weights_count(w), 8);
     for (uint32_t i = 1; i < weights_count(w); i++) {
         cr_expect_lt(strcmp(weights_get(w, i - 1)->name, weights_get(w, i)->name), 0, "not sorted");
@@ -93,12 +100,14 @@ Test(weights, tensors_are_read) {
     cr_expect_null(weights_find(w, "absent"));
 }
 
-Test(weights, hash_covers_the_file) {
+Test(weights, hash_covers_the_file)
+{
     uint64_t a = weights_hash(open_good("{}", "xy", 2));
     uint64_t b = weights_hash(open_good("{}", "xz", 2));
     cr_expect_neq(a, b);
 }
 
+/* clang-format off */
 #define F32_4 "\"dtype\":\"F32\",\"shape\":[4],"
 static const struct {
     const char *header, *want;
@@ -129,9 +138,13 @@ static const struct {
      "\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}", "tensors 'a' and 'b' overlap"},
     {"{\"a\":{\"dtype\":\"F8\",\"shape\":[9],\"data_offsets\":[0,9]},"
      "\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,16]}}", "tensors 'a' and 'b' overlap"},
+    {"{\"a\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[0,8]},"
+     "\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}", "tensors 'a' and 'b' overlap"},
 };
+/* clang-format on */
 
-Test(weights, bad_headers_are_refused) {
+Test(weights, bad_headers_are_refused)
+{
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct weights *w;
         const char *why = "";
@@ -141,13 +154,15 @@ Test(weights, bad_headers_are_refused) {
     }
 }
 
-Test(weights, bad_lengths_are_refused) {
+Test(weights, bad_lengths_are_refused)
+{
     struct weights *w;
     const char *why = "";
     static const uint64_t claimed[] = {3, 100, (uint64_t)1 << 40, UINT64_MAX, UINT64_MAX - 7};
     for (size_t i = 0; i < sizeof claimed / sizeof *claimed; i++) {
         write_file(claimed[i], "{}", NULL, 0);
-        cr_expect_not(weights_open(arena_new(), path, &w, &why), "%llu", (unsigned long long)claimed[i]);
+        cr_expect_not(weights_open(arena_new(), path, &w, &why), "%llu",
+                      (unsigned long long)claimed[i]);
         cr_expect_not_null(strstr(why, "truncated"), "%s", why);
     }
     for (size_t len = 0; len < 8; len++) {
@@ -160,7 +175,8 @@ Test(weights, bad_lengths_are_refused) {
 }
 
 /* Deep nesting and every truncation of a good file: an answer, never a crash. */
-Test(weights, hostile_headers_end) {
+Test(weights, hostile_headers_end)
+{
     struct str s;
     str_init(&s, arena_new());
     for (int i = 0; i < 100000; i++) {
