@@ -30,9 +30,10 @@ CT_LIB   := $(filter-out %/compiler/main.o,$(CT_OBJ))
 TEST_SRC := $(sort $(wildcard tests/unit/*.c tests/property/*.c tests/kernels/*.c))
 SUPPORT  := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tests/support/*.c)))
 TESTS    := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
-BENCHES  := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(sort $(wildcard tests/bench/*.c)))
+BENCH_SRC := $(filter-out tests/bench/bench_kernels.c,$(sort $(wildcard tests/bench/*.c)))
+BENCH_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(BENCH_SRC) tests/support/rt_kit.c)
 
-.PHONY: all build packages demo check test bench golden golden-update sanitize fuzz format install clean
+.PHONY: all build packages demo check test bench bench-cost golden golden-update sanitize fuzz fuzzers format install clean
 .SECONDARY:
 
 all: build
@@ -45,6 +46,7 @@ packages:
 $(BUILD)/obj/%_avx2.o: ISA := -mavx2 -mfma
 $(BUILD)/obj/%_avx512.o: ISA := -mavx512f -mavx512dq -mavx512vl -mavx512ifma
 $(BUILD)/obj/runtime/%.o: SPEED := -O3 -fno-math-errno
+$(BUILD)/obj/tests/bench/%.o: SPEED := -O3
 $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo '  cc   $<'
@@ -70,9 +72,13 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT) $(CT_LIB) $(RT_OBJ)
 	@echo '  link $@'
 	$(Q)$(CC) $(OPT) $(SAN) $(THREADS) $^ -lcriterion $(LIBS_CT) $(LIBS_RT) -lgmp -o $@
 
-$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(RT_OBJ)
+$(BUILD)/bench/bench: $(BENCH_OBJ) $(RT_OBJ)
 	@mkdir -p $(@D)
 	@echo '  link $@'
+	$(Q)$(CC) $(OPT) $(SAN) $(THREADS) $^ $(LIBS_RT) -o $@
+
+$(BUILD)/bench/bench_kernels: $(BUILD)/obj/tests/bench/bench_kernels.o $(RT_OBJ)
+	@mkdir -p $(@D)
 	$(Q)$(CC) $(OPT) $(SAN) $(THREADS) $^ $(LIBS_RT) -o $@
 
 tests: $(TESTS)
@@ -91,19 +97,36 @@ golden: build
 golden-update: build
 	@tests/golden/run.sh $(BUILD) --update
 
+# make bench BENCH='--filter=key_switch --quick': $(BUILD)/bench/bench --help says more
+BENCH ?=
 bench: packages
-	@$(MAKE) --no-print-directory -j$$(nproc) build $(BENCHES)
-	@for b in $(BENCHES); do $$b || exit 1; done
+	@$(MAKE) --no-print-directory -j$$(nproc) $(BUILD)/bench/bench
+	@$(BUILD)/bench/bench --json=$(BUILD)/bench.json $(BENCH)
+
+# Measures the cost model's figures on this machine and rewrites them; then `make golden-update`
+bench-cost: packages
+	@$(MAKE) --no-print-directory -j$$(nproc) $(BUILD)/bench/bench
+	@$(BUILD)/bench/bench --filter='^$$' --cost=passes/cost.def
 
 # The same tests under AddressSanitizer and UndefinedBehaviorSanitizer
 sanitize: packages
 	@$(MAKE) --no-print-directory -j$$(nproc) BUILD=build/sanitize SAN='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer' build tests
-	@WEFT_EXTRA_CFLAGS='-fsanitize=address,undefined' ASAN_OPTIONS=detect_leaks=0 tests/run.sh build/sanitize
+	@WEFT_EXTRA_CFLAGS='-fsanitize=address,undefined -fno-sanitize-recover=all' UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_leaks=0 tests/run.sh build/sanitize
 
 # Coverage-guided fuzzing of every reader, FUZZ_SECONDS each (needs clang)
 FUZZ_SECONDS ?= 20
+FUZZ_KIT := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tests/fuzz/support/*.c)))
+FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuzz/*.c)))
+$(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(FUZZ_KIT) $(CT_LIB) $(RT_OBJ)
+	@mkdir -p $(@D)
+	@echo '  link $@'
+	$(Q)$(CC) $(OPT) $(SAN) -fsanitize=fuzzer -Wl,--wrap=file_map $(THREADS) $^ $(LIBS_CT) $(LIBS_RT) -o $@
+fuzzers: $(FUZZERS)
 fuzz: packages
-	@tests/fuzz/run.sh $(FUZZ_SECONDS)
+	@command -v clang >/dev/null || { echo 'fuzz: needs clang; run:  apt-get install clang libomp-dev'; exit 1; }
+	@$(MAKE) --no-print-directory -j$$(nproc) BUILD=build/fuzz CC=clang OPT='-O1 -g' \
+	    SAN='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer' fuzzers
+	@tests/fuzz/run.sh build/fuzz $(FUZZ_SECONDS)
 
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
@@ -126,4 +149,4 @@ install: build
 clean:
 	rm -rf $(BUILD)
 
--include $(CT_OBJ:.o=.d) $(RT_OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/obj/%.d)
+-include $(CT_OBJ:.o=.d) $(RT_OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/obj/%.d) $(SUPPORT:.o=.d) $(BENCH_OBJ:.o=.d)

@@ -2,21 +2,10 @@
 /* weft build: a model file, or a program as text, into programs. */
 #include "compiler.h"
 
-#include <errno.h>
-#include <string.h>
-#include <sys/stat.h>
-
 #include "backends.h"
 #include "passes.h"
 
 enum { BOUND_TRIALS = 4 }; /* pictures */
-
-static void make_folder(const char *path)
-{
-    if (mkdir(path, 0777) != 0 && errno != EEXIST) {
-        diag_fatal(NO_LOC, "cannot make the folder '%s': %s", path, strerror(errno));
-    }
-}
 
 static void write_text(struct driver *d, const struct str *s)
 {
@@ -33,15 +22,6 @@ static struct prog *run_to(struct driver *d, struct prog *p, uint32_t next, enum
                    stage_name(p->stage), stage_name(s));
     }
     return driver_run(d, p, next, *last);
-}
-
-static void write_sources(struct arena *a, const struct generated *g, const char *folder)
-{
-    make_folder(folder);
-    for (uint32_t i = 0; i < g->num_files; i++) {
-        file_write(arena_printf(a, "%s/%s", folder, g->file[i].name), g->file[i].text,
-                   g->file[i].len);
-    }
 }
 
 /* On pictures of --images, else on random ones (which may drive polynomials out of their range). */
@@ -77,10 +57,10 @@ static void build_program(struct driver *d, struct prog *p)
                        : c->save_temps ? arena_printf(d->a, "%s-c", c->output)
                                        : NULL;
     if (c->emit == EMIT_C) {
-        write_sources(d->a, &g, c->output);
+        link_sources(d->a, &g, c->output);
     } else {
         if (keep) {
-            write_sources(d->a, &g, keep);
+            link_sources(d->a, &g, keep);
         }
         link_binaries(d->a, c, &g);
     }

@@ -353,6 +353,8 @@ struct generated generated_sources(const struct str *model, const struct str *in
                                    const struct str *clear, const struct str *data);
 /* Refuses early what would fail at the end: no runtime, a folder in the way. */
 void link_check(struct arena *a, const struct cli *c);
+/* The sources alone, into a folder that is made if it is not there */
+void link_sources(struct arena *a, const struct generated *g, const char *folder);
 void link_binaries(struct arena *a, const struct cli *c, const struct generated *g);
 
 #endif

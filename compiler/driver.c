@@ -174,25 +174,26 @@ struct prog *driver_run(struct driver *d, struct prog *p, uint32_t first, uint32
 
 /* ---- reports -------------------------------------------------------------------------------- */
 
-static void report_times(const struct driver *d)
+static void report_times(const struct driver *d, FILE *to)
 {
     double total = 0;
     for (uint32_t i = 0; i < d->num_times; i++) {
         total += d->times[i].ms;
     }
-    fprintf(d->report, "%10s %6s %8s  pass\n", "ms", "%", "nodes");
+    fprintf(to, "%10s %6s %8s  pass\n", "ms", "%", "nodes");
     for (uint32_t i = 0; i < d->num_times; i++) {
         const struct timing *t = &d->times[i];
-        fprintf(d->report, "%10.3f %6.1f %8u  %s\n", t->ms, total > 0 ? 100 * t->ms / total : 0,
+        fprintf(to, "%10.3f %6.1f %8u  %s\n", t->ms, total > 0 ? 100 * t->ms / total : 0,
                 (unsigned)t->nodes, t->pass);
     }
-    fprintf(d->report, "%10.3f %6.1f %8s  all\n", total, 100.0, "");
+    fprintf(to, "%10.3f %6.1f %8s  all\n", total, 100.0, "");
 }
 
 void driver_report(struct driver *d, const struct prog *p)
 {
     if (d->cli->time_passes) {
-        report_times(d);
+        /* JSON stays alone in its stream */
+        report_times(d, d->cli->stats == STATS_JSON ? stderr : d->report);
     }
     if (d->cli->stats != STATS_NONE) {
         struct str text;

@@ -306,6 +306,30 @@ static const struct {
 } results[] = {{"dat", ".dat"}, {"client", "-client"}, {"server", "-server"}, {"all", ""}};
 enum { NUM_RESULTS = sizeof results / sizeof *results };
 
+/* All of them or none: into a folder of its own first, so that a full disk leaves nothing half. */
+void link_sources(struct arena *a, const struct generated *g, const char *folder)
+{
+    size_t len = strlen(folder);
+    while (len > 1 && folder[len - 1] == '/') {
+        len--;
+    }
+    folder = arena_strndup(a, folder, len);
+    make_temp(folder);
+    for (uint32_t i = 0; i < g->num_files; i++) {
+        file_write(in_temp(a, g->file[i].name), g->file[i].text, g->file[i].len);
+    }
+    if (mkdir(folder, 0777) != 0 && errno != EEXIST) {
+        diag_fatal(NO_LOC, "cannot make the folder '%s': %s", folder, strerror(errno));
+    }
+    for (uint32_t i = 0; i < g->num_files; i++) {
+        const char *to = arena_printf(a, "%s/%s", folder, g->file[i].name);
+        if (rename(in_temp(a, g->file[i].name), to) != 0) {
+            diag_fatal(NO_LOC, "cannot write '%s': %s", to, strerror(errno));
+        }
+    }
+    remove_temp();
+}
+
 void link_check(struct arena *a, const struct cli *c)
 {
     if (c->emit != EMIT_EXE) {

@@ -116,7 +116,7 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
         c->opts.log_n = (uint32_t)number(arg, 10, 17, "--log-n", state);
         return 0;
     case OPT_PRECISION:
-        c->opts.precision = (uint32_t)number(arg, 20, 50, "--precision", state);
+        c->opts.precision = (uint32_t)number(arg, 20, 45, "--precision", state);
         return 0;
     case OPT_COST:
         c->opts.cost_path = arg;

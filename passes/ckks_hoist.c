@@ -211,7 +211,9 @@ static void count_gains(struct hoist *h)
             continue;
         int level = level_of(h->plan, i);
         double *gain = &h->gain[root(h, i)];
-        *gain -= cost_pmac(h->ring, level, true, n->num_args) - cost_pmac(h->ring, level, false, n->num_args);
+        uint32_t period = (uint32_t)node_int(n, KEY_period);
+        *gain -= cost_pmac_period(h->ring, level, true, n->num_args, period) -
+                 cost_pmac_period(h->ring, level, false, n->num_args, period);
         for (uint32_t k = 0; k < n->num_args; k++) {
             uint32_t x = n->args[k];
             if (seen[x])

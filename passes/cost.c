@@ -92,8 +92,14 @@ double cost_rescale(struct cost_ring r, int level)
 
 double cost_pmac(struct cost_ring r, int level, bool extended, uint32_t terms)
 {
+    return cost_pmac_period(r, level, extended, terms, UINT32_MAX);
+}
+
+double cost_pmac_period(struct cost_ring r, int level, bool extended, uint32_t terms, uint32_t period)
+{
     double limbs = level + 1 + (extended ? (double)r.num_p : 0);
-    return 2 * limbs * terms * limb(COST_mac, r.log_n);
+    bool runs = 2. * period < ldexp(1, (int)r.log_n);
+    return 2 * limbs * terms * limb(runs ? COST_mac_run : COST_mac, r.log_n);
 }
 
 double cost_node(const struct prog *p, const struct node *n)
@@ -122,7 +128,7 @@ double cost_node(const struct prog *p, const struct node *n)
         return parts / 2 * divide(r.log_n, drop, x->level + 1 - drop);
     }
     case OP_pmac:
-        return cost_pmac(r, x->level, extended, n->num_args);
+        return cost_pmac_period(r, x->level, extended, n->num_args, (uint32_t)node_int(n, KEY_period));
     case OP_mul:
         return limbs * point * (n->args[0] == n->args[1] ? 4 : 5);
     case OP_add:

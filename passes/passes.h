@@ -44,6 +44,8 @@ double cost_key_mul(struct cost_ring r, int level);
 double cost_mod_down(struct cost_ring r, int level);
 double cost_rescale(struct cost_ring r, int level);
 double cost_pmac(struct cost_ring r, int level, bool extended, uint32_t terms);
+/* The same where all plaintexts repeat with `period` slots */
+double cost_pmac_period(struct cost_ring r, int level, bool extended, uint32_t terms, uint32_t period);
 double cost_node(const struct prog *p, const struct node *n); /* ckks node with level known; else 0 */
 double cost_prog(const struct prog *p);
 /* Read figures (text, "key value" a line); false and *why on a bad file. */

@@ -181,8 +181,10 @@ static double split_cost(const struct work *w, struct search *s, const struct sp
     double down = cost_mod_down(r, w->level);
     struct count in = count_steps(s, split, true), out = count_steps(s, split, false);
     double common = in.moving * decompose + in.moved * key + out.moved * (decompose + key);
-    double single = in.moved * down + cost_pmac(r, w->level, false, s->num_terms) + out.moving * down;
-    double hoisted = out.moved * down + cost_pmac(r, w->level, true, s->num_terms) + out.cts * down;
+    double products = cost_pmac_period(r, w->level, false, s->num_terms, s->nw);
+    double extended = cost_pmac_period(r, w->level, true, s->num_terms, s->nw);
+    double single = in.moved * down + products + out.moving * down;
+    double hoisted = out.moved * down + extended + out.cts * down;
     return common + fmin(single, hoisted);
 }
 

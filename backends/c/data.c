@@ -261,6 +261,38 @@ static void fill_plains(struct writer *w)
             padd_operand(w, &p->nodes.at[i], &w->plains[w->out->first_plain[i]]);
 }
 
+/* ---- answers that are no secret ------------------------------------------------------------- */
+
+/*
+ * A sum of products with plaintexts that are all zero is a ciphertext whose second half is zero: its
+ * plaintext is there for everyone to read. The runtime never writes one, so a result that can only be
+ * such a ciphertext is refused here, with the layer that makes it.
+ */
+static void refuse_constants(const struct writer *w)
+{
+    const struct nodes *nodes = &w->p->nodes;
+    struct arena *scratch = arena_new();
+    uint32_t *cause = arena_array(scratch, nodes->len, sizeof *cause); /* node, or NONE: a secret */
+    for (uint32_t i = 0; i < nodes->len; i++) {
+        const struct node *n = &nodes->at[i];
+        bool zeros = n->op == OP_pmac;
+        for (uint32_t k = 0; k < n->num_args && zeros; k++)
+            zeros = w->plains[w->out->first_plain[i] + k].num_rects == 0;
+        cause[i] = zeros ? i : n->num_args ? cause[n->args[0]] : NONE;
+        for (uint32_t k = 0; k < n->num_args && !zeros; k++) {
+            uint32_t from = cause[n->args[k]];
+            if (n->op == OP_output && from != NONE)
+                diag_fatal(nodes->at[from].loc,
+                           "layer '%s' multiplies by zeros only: the answer does not depend on the "
+                           "image, and could not be encrypted",
+                           nodes->at[from].layer);
+            if (from == NONE)
+                cause[i] = NONE;
+        }
+    }
+    arena_free(scratch);
+}
+
 /* ---- the container -------------------------------------------------------------------------- */
 
 static uint8_t *put(uint8_t *at, const void *data, size_t size)
@@ -318,5 +350,6 @@ void c_data(struct prog *p, struct c_data *out, struct arena *a)
     collect_values(&w, &p->nodes);
     number_plains(&w);
     fill_plains(&w);
+    refuse_constants(&w);
     write_file(&w);
 }

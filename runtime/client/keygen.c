@@ -8,100 +8,78 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* One polynomial b_j of one key: the unit of parallel work. */
-struct job {
-    const struct rt_key_spec *spec;
-    const uint8_t *seed; /* of the key */
-    struct core_key_shape shape;
-    unsigned digit;
-    uint64_t stream;    /* of its noise, another for every job */
-    uint64_t *b, *work; /* poly_words each */
-    int64_t *noise;     /* N */
-};
-
+/* Work memory is for one key at a time; its limbs are made in parallel. */
 struct keygen {
     const struct rt_interface *model;
     rt_secret *secret;
     struct core_key_record *records;
     uint64_t *square; /* s^2, over all primes */
     size_t square_words;
-    uint8_t noise[SYS_SEED_BYTES]; /* seed of all errors, wiped */
-    struct job *jobs;
-    size_t num_jobs; /* made at a time */
-    uint64_t *job_words;
-    size_t words_per_job;
+    uint64_t p_mod_q[RING_MAX_PRIMES];
+    uint8_t noise_seed[SYS_SEED_BYTES]; /* of all errors, wiped */
+    uint64_t *b;                        /* the digits of the largest key */
+    int64_t *noise;                     /* an error for each digit */
+    uint64_t *work;                     /* two limbs for each slice */
+    size_t b_words, noise_words, work_words, slices;
 };
 
 /*
- * b_j of core.h. The secret is stored over all primes; that of limb i of a key at a lower level is
- * found by its prime.
+ * Limb `limb` of all b_j of core.h, j < digits. The secret is stored over all primes; that of limb
+ * i of a key at a lower level is found by its prime.
  */
-static void make_digit(const struct keygen *k, const struct job *j)
+static void make_limb(const struct keygen *k, const struct rt_key_spec *spec, const uint8_t *seed,
+                      const struct core_key_shape *shape, size_t limb, uint64_t *work)
 {
     const struct ring *r = k->secret->ctx->ring;
-    struct ring_basis b = j->shape.basis;
     unsigned alpha = k->secret->ctx->alpha;
-    unsigned first = j->digit * alpha;
-    unsigned last = first + ring_digit_count(b.level, alpha, j->digit);
-    uint64_t p_mod_q[RING_MAX_PRIMES];
-    ring_p_residues(r, p_mod_q, b);
-    rt_client_noise(r, j->b, b, k->noise, j->stream, j->noise);
-    ring_uniform(r, j->work, b, j->seed, j->digit);
-    uint64_t inverse_step = ring_galois(r, -(long)j->spec->by);
-    uint64_t *rotated = (uint64_t *)(void *)j->noise; /* the noise is in b by now */
-    for (size_t limb = 0; limb < ring_limbs(b); limb++) {
-        size_t prime = ring_prime(r, b, limb);
-        const struct modulus *m = &r->ntt[prime].mod;
-        uint64_t *out = j->b + limb * r->n;
-        uint64_t *a = j->work + limb * r->n;
-        const uint64_t *s = k->secret->s + prime * r->n;
-        const uint64_t *target = j->spec->by == 0 ? k->square + prime * r->n : s;
-        if (j->spec->by != 0) {
-            r->k.gather(rotated, s, inverse_step, r->log_n, 0, r->n);
-            s = rotated;
-        }
-        r->k.mul(a, a, s, r->n, m);
-        r->k.sub(out, out, a, r->n, m->q);
-        if (limb >= first && limb < last) {
-            uint64_t g = p_mod_q[limb];
-            r->k.mul_const_add(out, out, target, g, mod_shoup(g, m->q), r->n, m->q);
+    size_t prime = ring_prime(r, shape->basis, limb);
+    const struct ntt_table *t = &r->ntt[prime];
+    uint64_t *rotated = work;
+    uint64_t *a = work + r->n;
+    const uint64_t *s = k->secret->s + prime * r->n;
+    const uint64_t *target = spec->by == 0 ? k->square + prime * r->n : s;
+    if (spec->by != 0) {
+        r->k.gather(rotated, s, ring_galois(r, -(long)spec->by), r->log_n, 0, r->n);
+        s = rotated;
+    }
+    for (unsigned j = 0; j < shape->digits; j++) {
+        uint64_t *out = k->b + j * shape->poly_words + limb * r->n;
+        r->k.from_i64(out, k->noise + j * r->n, r->n, &t->mod);
+        r->k.ntt(out, out, t, r->log_n);
+        ring_uniform_limb(r, a, prime, seed, j);
+        r->k.mul(a, a, s, r->n, &t->mod);
+        r->k.sub(out, out, a, r->n, t->mod.q);
+        if (limb <= shape->basis.level && limb / alpha == j) {
+            uint64_t g = k->p_mod_q[limb];
+            r->k.mul_const_add(out, out, target, g, mod_shoup(g, t->mod.q), r->n, t->mod.q);
         }
     }
-    sys_wipe(j->work, j->shape.poly_words * sizeof *j->work);
-    sys_wipe(j->noise, r->n * sizeof *j->noise);
 }
 
-/* All b halves in the order of the file, num_jobs at a time. */
+/* All b halves in the order of the file. */
 static enum rt_status write_halves(struct keygen *k, struct core_writer *w, struct rt_error *err)
 {
-    uint32_t key = 0;
-    unsigned digit = 0;
-    uint64_t stream = 0;
-    while (key < k->model->num_keys) {
-        size_t count = 0;
-        while (count < k->num_jobs && key < k->model->num_keys) {
-            struct job *j = &k->jobs[count++];
-            j->spec = &k->model->keys[key];
-            j->seed = k->records[key].seed;
-            j->shape = core_key_shape(k->secret->ctx, j->spec);
-            j->digit = digit++;
-            j->stream = stream++;
-            if (digit == j->shape.digits) {
-                digit = 0;
-                key++;
-            }
-        }
+    const struct ring *r = k->secret->ctx->ring;
+    uint64_t stream = 0; /* of an error, another for every digit of every key */
+    for (uint32_t key = 0; key < k->model->num_keys; key++) {
+        const struct rt_key_spec *spec = &k->model->keys[key];
+        const struct core_key_shape shape = core_key_shape(k->secret->ctx, spec);
         SYS_PARALLEL_FOR
-        for (size_t i = 0; i < count; i++) {
-            make_digit(k, &k->jobs[i]);
+        for (unsigned j = 0; j < shape.digits; j++) {
+            ring_gaussian(r, k->noise + j * r->n, k->noise_seed, stream + j);
         }
-        for (size_t i = 0; i < count; i++) {
-            const struct job *j = &k->jobs[i];
-            enum rt_status status =
-                core_writer_put(w, j->b, j->shape.poly_words * sizeof *j->b, err);
-            if (status != RT_OK) {
-                return status;
+        stream += shape.digits;
+        size_t limbs = ring_limbs(shape.basis);
+        SYS_PARALLEL_FOR
+        for (size_t slice = 0; slice < k->slices; slice++) {
+            for (size_t limb = slice; limb < limbs; limb += k->slices) {
+                make_limb(k, spec, k->records[key].seed, &shape, limb, k->work + slice * 2 * r->n);
             }
+        }
+        size_t words = shape.digits * shape.poly_words;
+        enum rt_status status = core_writer_put(w, k->b, words * sizeof *k->b, err);
+        if (status != RT_OK) {
+            return status;
         }
     }
     return RT_OK;
@@ -166,38 +144,44 @@ static enum rt_status write_secret(const struct keygen *k, const char *path,
     return status == RT_OK ? core_writer_finish(*w, err) : status;
 }
 
-/* Memory for the jobs and s^2. */
+/* Memory, s^2 and the constants. */
 static enum rt_status prepare(struct keygen *k, struct rt_error *err)
 {
     const struct ring *r = k->secret->ctx->ring;
     struct ring_basis all = {r->n_q - 1, r->n_p};
-    size_t words = ring_words(r, all);
-    k->num_jobs = 2 * (size_t)sys_threads();
-    k->words_per_job = 2 * words + r->n;
-    k->square_words = words;
+    size_t digits = 0;
+    for (uint32_t i = 0; i < k->model->num_keys; i++) {
+        struct core_key_shape s = core_key_shape(k->secret->ctx, &k->model->keys[i]);
+        size_t words = s.digits * s.poly_words;
+        digits = s.digits > digits ? s.digits : digits;
+        k->b_words = words > k->b_words ? words : k->b_words;
+    }
+    k->square_words = ring_words(r, all);
+    k->slices = (size_t)sys_threads();
+    k->noise_words = digits * r->n;
+    k->work_words = k->slices * 2 * r->n;
     k->records = sys_alloc_array((size_t)k->model->num_keys + 1, sizeof *k->records);
-    k->square = sys_alloc_array(words, sizeof *k->square);
-    k->jobs = sys_alloc_array(k->num_jobs, sizeof *k->jobs);
-    k->job_words = sys_alloc_array(k->num_jobs, k->words_per_job * sizeof *k->job_words);
-    if (k->records == NULL || k->square == NULL || k->jobs == NULL || k->job_words == NULL) {
+    k->square = sys_alloc_array(k->square_words, sizeof *k->square);
+    k->b = sys_alloc_array(k->b_words + 1, sizeof *k->b);
+    k->noise = sys_alloc_array(k->noise_words + 1, sizeof *k->noise);
+    k->work = sys_alloc_array(k->work_words, sizeof *k->work);
+    if (k->records == NULL || k->square == NULL || k->b == NULL || k->noise == NULL ||
+        k->work == NULL) {
         return core_no_memory(err, "key generation");
     }
-    for (size_t i = 0; i < k->num_jobs; i++) {
-        k->jobs[i].b = k->job_words + i * k->words_per_job;
-        k->jobs[i].work = k->jobs[i].b + words;
-        k->jobs[i].noise = (int64_t *)(void *)(k->jobs[i].work + words);
-    }
     ring_mul(r, k->square, k->secret->s, k->secret->s, all);
-    sys_random(k->noise, sizeof k->noise);
+    ring_p_residues(r, k->p_mod_q, all);
+    sys_random(k->noise_seed, sizeof k->noise_seed);
     return RT_OK;
 }
 
 static void release(struct keygen *k)
 {
     rt_client_free(k->square, k->square_words * sizeof *k->square);
-    rt_client_free(k->job_words, k->num_jobs * k->words_per_job * sizeof *k->job_words);
+    rt_client_free(k->noise, k->noise_words * sizeof *k->noise);
+    rt_client_free(k->work, k->work_words * sizeof *k->work);
+    rt_client_free(k->b, k->b_words * sizeof *k->b);
     sys_free(k->records);
-    sys_free(k->jobs);
     rt_secret_free(k->secret);
     sys_wipe(k, sizeof *k);
 }

@@ -123,6 +123,8 @@ struct core_file {
 enum rt_status core_file_open(struct core_file *f, const char *path, const struct core_expect *want,
                               struct rt_error *err);
 void core_file_close(struct core_file *f); /* of a zeroed struct: nothing */
+/* The payload's bytes at `at` will not be read again soon: their pages leave the process. */
+void core_file_forget(const struct core_file *f, const uint8_t *at, size_t bytes);
 
 /* All of x[0..n) below q? */
 bool core_residues_ok(const uint64_t *x, size_t n, uint64_t q);

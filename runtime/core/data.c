@@ -151,7 +151,7 @@ bool core_plain_slots(const struct rt_data *d, uint64_t i, double *slots)
     }
     double largest = 0;
     for (size_t s = 0; s < p->n; s++) {
-        largest = fmax(largest, fabs(slots[s]));
+        largest = fabs(slots[s]) > largest ? fabs(slots[s]) : largest;
     }
     /* Sums of overlapping rectangles may have been rounded in another order in another period. */
     for (size_t s = p->period; s < p->n; s++) {

@@ -16,8 +16,9 @@
  * The stage of size 2h needs xi_h^(5^j), j < h, xi_h = exp(2 pi i / 8h). These stand at
  * embed_re/im[h .. 2h): one table of N/2 numbers serves every size.
  *
- * Errors: every stage adds a relative 2^-53 or two, 16 stages at most; tests/unit/test_rt_encode.c
- * compares with the sums above in long double.
+ * The steps themselves are kernels embed and unembed, with their errors; the roots are computed in
+ * long double and rounded once. tests/unit/test_rt_encode.c compares with the sums above in long
+ * double, tests/kernels/fft.c each variant with a transform in quadruple precision.
  */
 #include "core/core.h"
 
@@ -25,33 +26,44 @@
 
 #define PI 3.14159265358979323846264338327950288L
 
+struct point {
+    double re, im;
+};
+
 /* exp(2 pi i k / len), len a power of two >= 8: angles are folded into the first octant, where the
- * rounding of the argument does least harm. */
-static void unit_root(uint64_t k, uint64_t len, double *re, double *im)
+ * rounding of the argument does least harm, so a quarter turn swaps and negates exactly. */
+static struct point unit_root(uint64_t k, uint64_t len)
 {
-    k %= len;
-    uint64_t quarter = k / (len / 4);
     uint64_t rest = k % (len / 4);
     bool swap = rest > len / 8;
     uint64_t a = swap ? len / 4 - rest : rest;
     long double angle = 2.0L * PI * (long double)a / (long double)len;
     double c = (double)cosl(angle);
     double s = (double)sinl(angle);
-    double x = swap ? s : c;
-    double y = swap ? c : s;
-    switch (quarter) {
-    case 0:
-        *re = x, *im = y;
-        break;
-    case 1:
-        *re = -y, *im = x;
-        break;
-    case 2:
-        *re = -x, *im = -y;
-        break;
-    default:
-        *re = y, *im = -x;
-        break;
+    struct point z = swap ? (struct point){s, c} : (struct point){c, s};
+    for (uint64_t turn = k % len / (len / 4); turn > 0; turn--) {
+        z = (struct point){-z.im, z.re};
+    }
+    return z;
+}
+
+/*
+ * Step h. For h >= 4 the second half of it is the first half turned by -i, because 5^(h/2) - 1 is 3
+ * times 2h modulo 8h and 5^j is 1 modulo 4.
+ */
+static void step_roots(double *re, double *im, size_t h)
+{
+    uint64_t power = 1;
+    size_t own = h >= 4 ? h / 2 : h;
+    for (size_t j = 0; j < own; j++) {
+        struct point z = unit_root(power, 8 * h);
+        re[j] = z.re;
+        im[j] = z.im;
+        power = power * 5 % (8 * h);
+    }
+    for (size_t j = own; j < h; j++) {
+        re[j] = im[j - own];
+        im[j] = -re[j - own];
     }
 }
 
@@ -64,80 +76,17 @@ bool core_embed_init(struct core_ctx *c)
         return false;
     }
     for (size_t h = 1; h < slots; h *= 2) {
-        uint64_t power = 1;
-        for (size_t j = 0; j < h; j++) {
-            unit_root(power, 8 * h, &c->embed_re[h + j], &c->embed_im[h + j]);
-            power = power * 5 % (8 * h);
-        }
+        step_roots(c->embed_re + h, c->embed_im + h, h);
     }
     return true;
 }
 
-static void bit_reverse(double *re, double *im, unsigned log_p)
-{
-    size_t p = (size_t)1 << log_p;
-    for (size_t i = 1; i < p; i++) {
-        size_t j = mod_bitrev((uint32_t)i, log_p);
-        if (i < j) {
-            double t = re[i];
-            re[i] = re[j];
-            re[j] = t;
-            t = im[i];
-            im[i] = im[j];
-            im[j] = t;
-        }
-    }
-}
-
 void core_embed(const struct core_ctx *c, double *re, double *im, unsigned log_p)
 {
-    size_t p = (size_t)1 << log_p;
-    bit_reverse(re, im, log_p);
-    for (size_t h = 1; h < p; h *= 2) {
-        const double *restrict wr = c->embed_re + h;
-        const double *restrict wi = c->embed_im + h;
-        for (size_t block = 0; block < p; block += 2 * h) {
-            double *restrict ar = re + block;
-            double *restrict ai = im + block;
-            double *restrict br = ar + h;
-            double *restrict bi = ai + h;
-            for (size_t j = 0; j < h; j++) {
-                double tr = br[j] * wr[j] - bi[j] * wi[j];
-                double ti = br[j] * wi[j] + bi[j] * wr[j];
-                br[j] = ar[j] - tr;
-                bi[j] = ai[j] - ti;
-                ar[j] += tr;
-                ai[j] += ti;
-            }
-        }
-    }
+    c->ring->k.embed(re, im, c->embed_re, c->embed_im, log_p);
 }
 
 void core_unembed(const struct core_ctx *c, double *re, double *im, unsigned log_p)
 {
-    size_t p = (size_t)1 << log_p;
-    for (size_t h = p / 2; h >= 1; h /= 2) {
-        const double *restrict wr = c->embed_re + h;
-        const double *restrict wi = c->embed_im + h;
-        for (size_t block = 0; block < p; block += 2 * h) {
-            double *restrict ar = re + block;
-            double *restrict ai = im + block;
-            double *restrict br = ar + h;
-            double *restrict bi = ai + h;
-            for (size_t j = 0; j < h; j++) {
-                double dr = ar[j] - br[j];
-                double di = ai[j] - bi[j];
-                ar[j] += br[j];
-                ai[j] += bi[j];
-                br[j] = dr * wr[j] + di * wi[j];
-                bi[j] = di * wr[j] - dr * wi[j];
-            }
-        }
-    }
-    bit_reverse(re, im, log_p);
-    double inverse = 1.0 / (double)p;
-    for (size_t i = 0; i < p; i++) {
-        re[i] *= inverse;
-        im[i] *= inverse;
-    }
+    c->ring->k.unembed(re, im, c->embed_re, c->embed_im, log_p, 1.0 / (double)((size_t)1 << log_p));
 }

@@ -30,15 +30,10 @@ enum rt_status core_encode(const struct core_ctx *c, uint64_t *out, const double
     } else {
         memset(y, 0, p * sizeof *y);
     }
-    core_unembed(c, x, y, log_p);
-    double largest = 0;
-    double sum = 0; /* not finite if any coefficient is not */
-    for (size_t i = 0; i < 2 * p; i++) {
-        work[i] *= scale;
-        sum += fabs(work[i]);
-        largest = fabs(work[i]) > largest ? fabs(work[i]) : largest;
-    }
-    if (!isfinite(sum)) {
+    const struct ring *r = c->ring;
+    r->k.unembed(x, y, c->embed_re, c->embed_im, log_p, scale / (double)p);
+    double largest = r->k.largest(work, 2 * p);
+    if (!isfinite(largest)) {
         return core_fail(err, RT_ERR_ARGUMENT, "%s: a value is not finite", what);
     }
     /* log2_q is exact to 2^-40 or so; a coefficient that near to q/2 is wrong in any case */
@@ -50,8 +45,14 @@ enum rt_status core_encode(const struct core_ctx *c, uint64_t *out, const double
                          log2(largest), bits, b.level);
     }
     /* X^(N/2p): the first p coefficients are the real parts, the last p the imaginary parts */
-    ring_from_double(c->ring, out, work, log_p + 1, b);
-    ring_ntt_sub(c->ring, out, out, log_p + 1, b);
+    size_t limbs = ring_limbs(b);
+    SYS_PARALLEL_FOR
+    for (size_t i = 0; i < limbs; i++) {
+        const struct ntt_table *t = &r->ntt[ring_prime(r, b, i)];
+        uint64_t *limb = out + i * 2 * p;
+        r->k.from_double(limb, work, 2 * p, &t->mod);
+        r->k.ntt(limb, limb, t, log_p + 1);
+    }
     return RT_OK;
 }
 

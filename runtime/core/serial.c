@@ -181,6 +181,17 @@ void core_file_close(struct core_file *f)
     memset(f, 0, sizeof *f);
 }
 
+void core_file_forget(const struct core_file *f, const uint8_t *at, size_t bytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t from = (size_t)(at - (const uint8_t *)f->map);
+    size_t first = (from + page - 1) / page * page;
+    size_t end = (from + bytes) / page * page;
+    if (first < end) {
+        (void)madvise((uint8_t *)f->map + first, end - first, MADV_DONTNEED);
+    }
+}
+
 bool core_residues_ok(const uint64_t *x, size_t n, uint64_t q)
 {
     uint64_t bad = 0;
@@ -269,12 +280,27 @@ enum rt_status core_writer_open(struct core_writer **out, const char *path,
     return RT_OK;
 }
 
+/* Ciphertexts can be made again, keys cannot. */
+static bool durable(const struct core_writer *w)
+{
+    return w->header.kind == RT_KIND_SECRET_KEY || w->header.kind == RT_KIND_EVAL_KEYS;
+}
+
 enum rt_status core_writer_put(struct core_writer *w, const void *data, size_t bytes,
                                struct rt_error *err)
 {
     XXH3_64bits_update(&w->hash, data, bytes);
+    if (!write_all(w->fd, data, bytes)) {
+        return write_failed(w, err);
+    }
+#if defined(SYNC_FILE_RANGE_WRITE)
+    if (durable(w)) { /* the disk works while the next part is made, and fsync has less to wait for */
+        off_t at = (off_t)(sizeof w->header + w->written);
+        (void)sync_file_range(w->fd, at, (off_t)bytes, SYNC_FILE_RANGE_WRITE);
+    }
+#endif
     w->written += bytes;
-    return write_all(w->fd, data, bytes) ? RT_OK : write_failed(w, err);
+    return RT_OK;
 }
 
 enum rt_status core_writer_finish(struct core_writer *w, struct rt_error *err)
@@ -290,9 +316,7 @@ enum rt_status core_writer_finish(struct core_writer *w, struct rt_error *err)
     if (lseek(w->fd, 0, SEEK_SET) != 0 || !write_all(w->fd, &w->header, sizeof w->header)) {
         return write_failed(w, err);
     }
-    /* Ciphertexts can be made again, keys cannot. */
-    bool durable = w->header.kind == RT_KIND_SECRET_KEY || w->header.kind == RT_KIND_EVAL_KEYS;
-    if (durable && fsync(w->fd) != 0) {
+    if (durable(w) && fsync(w->fd) != 0) {
         return write_failed(w, err);
     }
     int fd = w->fd;

@@ -61,32 +61,24 @@ void rt_mul(rt_eval *e, uint32_t out, uint32_t a, uint32_t b)
         return;
     }
     const struct ring *r = e->ctx->ring;
-    const struct kernels *k = &r->k;
     size_t n = r->n;
     size_t limbs = (size_t)x->level + 1;
     size_t part = limbs * n;
+    bool far = 3 * part * sizeof *z->at > RING_FAR_BYTES;
     SYS_PARALLEL_FOR
     for (size_t i = 0; i < limbs; i++) {
-        const struct modulus *m = &r->ntt[i].mod;
-        const uint64_t *x0 = x->at + i * n, *x1 = x0 + part;
-        const uint64_t *y0 = y->at + i * n, *y1 = y0 + part;
-        uint64_t *z0 = z->at + i * n, *z1 = z0 + part, *z2 = z1 + part;
-        k->mul(z1, x0, y1, n, m);
-        if (x == y) {
-            k->add(z1, z1, z1, n, m->q);
-        } else {
-            k->mul_add(z1, z1, x1, y0, n, m);
-        }
-        k->mul(z0, x0, y0, n, m);
-        k->mul(z2, x1, y1, n, m);
+        const uint64_t *const xs[2] = {x->at + i * n, x->at + part + i * n};
+        const uint64_t *const ys[2] = {y->at + i * n, y->at + part + i * n};
+        uint64_t *const zs[3] = {z->at + i * n, z->at + part + i * n, z->at + 2 * part + i * n};
+        r->k.tensor(zs, xs, ys, n, &r->ntt[i].mod, far);
     }
     eval_set(z, EVAL_CT3, x->level, scale);
 }
 
 /*
- * Division by P (of an extended value) and by the last `drop` primes. The parts of the result are
- * shorter than those of the operand, so in place each lands on words that were read already; but
- * ring_mod_down must not overwrite its input, so then it writes to e->poly first.
+ * Division by P (of an extended value) and by the last `drop` primes. In place the first part stays
+ * where it is; the others move towards the start, over words that may not have been read yet, so
+ * they go by way of e->poly.
  */
 static void divide(rt_eval *e, const char *op, uint32_t out, uint32_t in, uint32_t drop,
                    unsigned kinds)
@@ -114,13 +106,23 @@ static void divide(rt_eval *e, const char *op, uint32_t out, uint32_t in, uint32
     size_t words_in = rt_eval_part_words(e, x->kind, x->level);
     size_t words_out = rt_eval_part_words(e, kind, level);
     unsigned parts = rt_eval_parts(e, kind, level);
+    const uint64_t *from[RING_MAX_PARTS];
+    uint64_t *to[RING_MAX_PARTS];
     for (size_t i = 0; i < parts; i++) {
-        uint64_t *to = z->at + i * words_out;
-        uint64_t *via = out == in ? e->poly : to;
-        ring_mod_down(r, via, x->at + i * words_in, b, drop, e->scratch);
-        if (via != to) {
-            memcpy(to, via, words_out * sizeof *to);
-        }
+        from[i] = x->at + i * words_in;
+        to[i] = out == in && i > 0 ? e->poly + (i - 1) * words_out : z->at + i * words_out;
+    }
+    unsigned step = parts;
+    while (step > 1 &&
+           ring_mod_down_parts_scratch_words(r, b, step, drop, e->slices) > e->scratch_words) {
+        step--;
+    }
+    for (unsigned i = 0; i < parts; i += step) {
+        unsigned count = parts - i < step ? parts - i : step;
+        ring_mod_down_parts(r, to + i, from + i, count, b, drop, e->scratch, e->slices);
+    }
+    if (out == in) {
+        memcpy(z->at + words_out, e->poly, (parts - 1) * words_out * sizeof *z->at);
     }
     eval_set(z, kind, level, scale);
 }

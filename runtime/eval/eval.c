@@ -38,6 +38,7 @@ static enum rt_status make_registers(rt_eval *e, struct rt_error *err)
         return core_fail(err, RT_ERR_MEMORY, "%s: out of memory: registers need %llu MiB", name,
                          (unsigned long long)(total >> 17));
     }
+    sys_touch(e->reg_memory, total * sizeof *e->reg_memory); /* not while an image waits */
     e->reg_words = total;
     uint64_t at = 0;
     for (uint32_t i = 0; i < p->num_regs; i++) {
@@ -52,13 +53,12 @@ static enum rt_status make_scratch(rt_eval *e, struct rt_error *err)
 {
     const struct ring *r = e->ctx->ring;
     struct ring_basis all = {r->n_q - 1, r->n_p};
-    size_t words = ring_mod_down_scratch_words(r, all, r->n_q - 1);
-    size_t up = ring_mod_up_scratch_words(r, e->ctx->alpha < r->n_q ? e->ctx->alpha : r->n_q);
-    words = words > up ? words : up;
     e->slices = (unsigned)sys_threads();
-    size_t limbs = ring_limbs(all) > e->slices ? ring_limbs(all) : e->slices;
-    e->scratch = sys_alloc_array(words, sizeof *e->scratch);
-    e->poly = sys_alloc_array(limbs, r->n * sizeof *e->poly);
+    size_t down = ring_mod_down_parts_scratch_words(r, all, 1, r->n_q - 1, e->slices);
+    size_t up = ring_decompose_scratch_words(r, all.level, e->ctx->alpha, e->slices);
+    e->scratch_words = down > up ? down : up;
+    e->scratch = sys_alloc_array(e->scratch_words, sizeof *e->scratch);
+    e->poly = sys_alloc_array(2 * ring_limbs(all), r->n * sizeof *e->poly);
     if (e->scratch == NULL || e->poly == NULL) {
         return core_no_memory(err, e->program->interface->name);
     }
@@ -119,13 +119,12 @@ void rt_eval_close(rt_eval *e)
     if (e == NULL) {
         return;
     }
-    core_file_close(&e->key_file);
     sys_free(e->regs);
     sys_free(e->reg_memory);
     sys_free(e->plains);
     sys_free(e->plain_memory);
     sys_free(e->keys);
-    sys_free(e->a_memory);
+    sys_free(e->key_memory);
     sys_free(e->scratch);
     sys_free(e->poly);
     core_ctx_close(e->ctx);
@@ -135,7 +134,7 @@ void rt_eval_close(rt_eval *e)
 struct rt_memory rt_eval_memory(const rt_eval *e)
 {
     struct rt_memory m;
-    m.key_bytes = 2 * e->a_words * sizeof(uint64_t);
+    m.key_bytes = e->key_words * sizeof(uint64_t);
     m.plaintext_bytes = e->plain_words * sizeof(uint64_t);
     m.register_bytes = e->reg_words * sizeof(uint64_t);
     return m;
@@ -143,7 +142,7 @@ struct rt_memory rt_eval_memory(const rt_eval *e)
 
 uint64_t rt_eval_key_id(const rt_eval *e)
 {
-    return e->key_file.header.key_id;
+    return e->key_id;
 }
 
 /* ---- one inference -------------------------------------------------------------------------- */

@@ -34,8 +34,9 @@ struct eval_plain {
 struct eval_key {
     int64_t by;
     uint64_t galois; /* 5^by mod 2N */
+    uint64_t inverse; /* its inverse mod 2N */
     struct core_key_shape shape;
-    const uint64_t *a, *b; /* digits, poly_words each */
+    const uint64_t *words; /* limbs of 2 digits N words, as struct k_switch wants them */
     bool bad;              /* found while loading */
 };
 
@@ -53,13 +54,14 @@ struct rt_eval {
     uint64_t *plain_memory;
     uint64_t plain_words;
 
-    struct core_file key_file;
+    uint64_t key_id;
     struct eval_key *keys; /* [interface num_keys] */
-    uint64_t *a_memory;
-    uint64_t a_words;
+    uint64_t *key_memory;
+    uint64_t key_words;
 
-    uint64_t *scratch; /* of ring_mod_up and ring_mod_down, any level and drop */
-    uint64_t *poly;    /* one polynomial over all primes, or a limb for each of the slices */
+    uint64_t *scratch;    /* of everything in rns.c, any level and drop */
+    size_t scratch_words; /* enough for one part; rt_mod_down takes as many as fit */
+    uint64_t *poly;       /* two polynomials over all primes */
     unsigned slices;   /* how many pieces a loop with per-thread memory is cut into */
     uint64_t p_mod_q[RING_MAX_PRIMES], p_shoup[RING_MAX_PRIMES];
 

@@ -26,15 +26,10 @@ void rt_decompose(rt_eval *e, uint32_t out, uint32_t in)
         return;
     }
     const struct ring *r = e->ctx->ring;
-    unsigned alpha = e->ctx->alpha;
-    unsigned level = (unsigned)x->level;
     const uint64_t *last = x->at + (rt_eval_parts(e, x->kind, x->level) - 1u) *
                                        rt_eval_part_words(e, x->kind, x->level);
-    struct ring_basis b = {level, r->n_p};
-    for (unsigned j = 0; j < ring_digits(level, alpha); j++) {
-        ring_mod_up(r, z->at + j * ring_words(r, b), last, b, j * alpha,
-                    ring_digit_count(level, alpha, j), e->scratch);
-    }
+    ring_decompose(r, z->at, last, (struct ring_basis){(unsigned)x->level, r->n_p}, e->ctx->alpha,
+                   e->scratch, e->slices);
     eval_set(z, EVAL_DIGITS, x->level, x->scale);
 }
 
@@ -53,48 +48,59 @@ struct switching {
     const rt_eval *e;
     const struct eval_key *key;
     const struct eval_reg *base;
-    const uint64_t *digit[RING_MAX_PRIMES];   /* polynomials over b */
-    const uint64_t *half[2][RING_MAX_PRIMES]; /* of the key: b, a; over the key's basis */
+    const uint64_t *digit; /* polynomials over b, one after the other */
     unsigned digits;
     struct ring_basis b;
     uint64_t *out;
+    bool far;
 };
 
+/* Pieces of a limb, so that a few limbs keep all threads busy to the end. */
+#define PIECES 4u
+
 /*
- * Limb `limb` of part 0 or 1:  P * base + sum_j digit_j * key_j, then the automorphism. P * base is
- * there for the parts of the base that were not decomposed, and only modulo the q (P = 0 mod p).
- * work: N words.
+ * Words [first, first + n) of limb `limb`, before the automorphism: P * base + sum_j digit_j *
+ * key_j. P * base is there for the parts of the base that were not decomposed, and only modulo the
+ * q (P = 0 mod p).
  */
-static void switch_limb(const struct switching *s, unsigned part, size_t limb, uint64_t *work)
+static void switch_piece(const struct switching *s, size_t limb, size_t first, size_t n)
 {
     const struct ring *r = s->e->ctx->ring;
-    size_t n = r->n;
-    const struct modulus *m = ring_mod(r, s->b, limb);
-    size_t key_limb = limb <= s->b.level ? limb : limb + (s->key->shape.basis.level - s->b.level);
-    uint64_t *out = s->out + (part * ring_limbs(s->b) + limb) * n;
-    uint64_t *sum = s->key->by == 0 ? out : work;
-    bool has_base = limb <= s->b.level && (part == 0 || s->key->by == 0);
-    if (has_base) {
-        const uint64_t *x = s->base->at + (part * ((size_t)s->b.level + 1) + limb) * n;
-        r->k.mul_const(sum, x, s->e->p_mod_q[limb], s->e->p_shoup[limb], n, m->q);
+    const struct eval_key *key = s->key;
+    size_t words = ring_words(r, s->b);
+    size_t key_limb = limb <= s->b.level ? limb : limb + (key->shape.basis.level - s->b.level);
+    const uint64_t *digit[RING_MAX_PRIMES];
+    for (unsigned j = 0; j < s->digits; j++) {
+        digit[j] = s->digit + j * words + limb * r->n;
     }
-    r->k.mac(sum, has_base ? sum : NULL, s->digit, s->half[part], s->digits, limb * n, key_limb * n,
-             n, m);
-    if (sum != out) {
-        r->k.gather(out, sum, s->key->galois, r->log_n, 0, n);
+    struct k_switch k = {.digit = digit,
+                         .key = key->words + key_limb * 2 * key->shape.digits * r->n,
+                         .terms = s->digits,
+                         .key_terms = key->shape.digits,
+                         .g = key->galois,
+                         .g_inverse = key->inverse,
+                         .log_n = r->log_n,
+                         .far = s->far};
+    if (limb <= s->b.level) {
+        const uint64_t *base = s->base->at + limb * r->n;
+        k.base[0] = base;
+        k.base[1] = key->by == 0 ? base + ((size_t)s->b.level + 1) * r->n : NULL;
+        k.c = s->e->p_mod_q[limb];
+        k.cs = s->e->p_shoup[limb];
     }
+    uint64_t *out = s->out + limb * r->n;
+    r->k.key_mac(out, out + words, &k, first, n, ring_mod(r, s->b, limb));
 }
 
 static void switch_all(const struct switching *s)
 {
-    const rt_eval *e = s->e;
+    const struct ring *r = s->e->ctx->ring;
     size_t limbs = ring_limbs(s->b);
-    /* slices own a limb of e->poly each */
+    size_t piece = r->n / PIECES < K_KEY_BLOCK ? r->n : r->n / PIECES;
+    size_t pieces = r->n / piece;
     SYS_PARALLEL_FOR
-    for (size_t slice = 0; slice < e->slices; slice++) {
-        for (size_t i = slice; i < 2 * limbs; i += e->slices) {
-            switch_limb(s, i >= limbs, i % limbs, e->poly + slice * e->ctx->ring->n);
-        }
+    for (size_t i = 0; i < limbs * pieces; i++) {
+        switch_piece(s, i / pieces, i % pieces * piece, piece);
     }
 }
 
@@ -130,12 +136,9 @@ void rt_key_mul(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base, int64_
     s.base = x;
     s.b = eval_basis(e, d);
     s.digits = ring_digits(s.b.level, e->ctx->alpha);
+    s.digit = d->at;
     s.out = z->at;
-    for (unsigned j = 0; j < s.digits; j++) {
-        s.digit[j] = d->at + j * ring_words(e->ctx->ring, s.b);
-        s.half[0][j] = key->b + j * key->shape.poly_words;
-        s.half[1][j] = key->a + j * key->shape.poly_words;
-    }
+    s.far = 2 * ring_words(e->ctx->ring, s.b) * sizeof(uint64_t) > RING_FAR_BYTES;
     switch_all(&s);
     eval_set(z, EVAL_CTX, x->level, x->scale);
 }

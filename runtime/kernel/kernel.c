@@ -9,14 +9,49 @@ void k_init(struct kernels *k, enum rt_cpu level)
     }
     k->level = level;
     k_init_ref(k);
+    k_real_ref(k);
+    k_draw_ref(k);
 #if defined(__x86_64__)
     if (level < RT_CPU_AVX2) {
         return;
     }
     k_init_avx2(k);
+    k_real_avx2(k);
+    k_draw_avx2(k);
     if (level < RT_CPU_AVX512IFMA) {
         return;
     }
     k_init_avx512(k);
+    k_real_avx512(k);
+    k_draw_avx512(k);
 #endif
+}
+
+/* Tiles of the source (8 KiB a limb) are used for all targets while they are near. */
+#define TILE 1024u
+
+void k_convert_with(const struct kernels *k, const struct k_convert *s)
+{
+    size_t n = (size_t)1 << s->log_n;
+    size_t tile = n < TILE ? n : TILE;
+    for (size_t i = 0; i < n; i += tile) {
+        for (unsigned g = 0; g < s->group; g++) {
+            const struct modulus *m = &s->to[g].t->mod;
+            if (s->k == 1) {
+                k->recentre(s->to[g].work + i, s->x + i, s->p, tile, m);
+            } else {
+                k->bconv(s->to[g].work + i, s->x + i, s->stride, s->to[g].w, s->k, tile, m);
+            }
+        }
+    }
+    for (unsigned g = 0; g < s->group; g++) {
+        const struct ntt_table *t = s->to[g].t;
+        if (s->to[g].minuend == NULL) {
+            k->ntt(s->to[g].out, s->to[g].work, t, s->log_n);
+        } else {
+            k->ntt(s->to[g].work, s->to[g].work, t, s->log_n);
+            k->sub_mul_const(s->to[g].out, s->to[g].minuend, s->to[g].work, s->to[g].c,
+                             s->to[g].cs, n, t->mod.q);
+        }
+    }
 }

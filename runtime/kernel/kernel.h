@@ -50,6 +50,48 @@ struct ntt_table {
     uint64_t m_inv[K_MAX_LOG_N + 1u]; /* m_inv[k] = 2^-k mod q */
 };
 
+/*
+ * One limb of a key switch. Keys are kept for this one use: the limb is one sequential stream of
+ * blocks of K_KEY_BLOCK = min(N, 32) words; for every stretch of so many coefficients it holds, for
+ * each of key_terms digits, the stretch of the b half and then that of the a half, all canonical and
+ * times 2^52 mod q (Montgomery's form, which makes the reduction of a sum two multiplications).
+ */
+#define K_KEY_BLOCK 32u
+
+struct k_switch {
+    const uint64_t *const *digit; /* [terms] limbs, canonical */
+    const uint64_t *key;          /* the limb's stream: 2 key_terms N words */
+    size_t terms, key_terms;      /* 1 <= terms <= key_terms, terms <= 128 */
+    const uint64_t *base[2];      /* limbs added times c, canonical; NULL: nothing to add */
+    uint64_t c, cs;               /* canonical, and its Shoup word */
+    uint64_t g;                   /* automorphism of the result, odd, in [1, 2N) */
+    uint64_t g_inverse;           /* g^-1 mod 2N */
+    unsigned log_n;
+    bool far; /* the result will not be used while it is in cache: a hint */
+};
+
+/*
+ * From one source to several primes (see rns.c): source limbs x_0 .. x_{k-1}, `stride` words apart,
+ * k <= 129, each word below 2^50.
+ */
+#define K_CONVERT_GROUP 4u
+
+struct k_convert {
+    const uint64_t *x;
+    size_t stride, k;
+    uint64_t p; /* for k = 1: the prime of x, whose words are canonical */
+    unsigned log_n;
+    unsigned group; /* targets, 1 .. K_CONVERT_GROUP */
+    struct {
+        const struct ntt_table *t; /* for N = 2^log_n */
+        const uint64_t *w;         /* [k] canonical; not used for k = 1 */
+        uint64_t *work, *out;      /* N words each; may be the same */
+        const uint64_t *minuend;   /* N words, canonical, or NULL; may be out, not work */
+        uint64_t c, cs;            /* with minuend: canonical, and its Shoup word */
+    } to[K_CONVERT_GROUP];
+    bool far; /* as in k_switch */
+};
+
 struct kernels {
     enum rt_cpu level;
 
@@ -113,6 +155,23 @@ struct kernels {
                     const uint64_t *const *b, size_t terms, size_t a_off, size_t b_off,
                     unsigned log_run, size_t n, const struct modulus *m);
 
+    /*
+     * Both parts of one limb of a key switch: for parts h = 0, 1 and first <= i < first + n
+     *     s_h[i] = base_h[i] c + sum_t digit[t][i] key_{t,h}[i] 2^-52 mod q,
+     *     out_h[j] = s_h[i] where perm(j) = i (see gather; for g = 1, j = i).
+     * out_h is a whole limb of which n words are written, disjoint from all inputs. first and n are
+     * multiples of K_KEY_BLOCK, or 0 and N < K_KEY_BLOCK.
+     */
+    void (*key_mac)(uint64_t *out0, uint64_t *out1, const struct k_switch *s, size_t first,
+                    size_t n, const struct modulus *m);
+
+    /*
+     * Product of two linear polynomials: z0 = x0 y0, z1 = x0 y1 + x1 y0, z2 = x1 y1. The z are
+     * disjoint from each other and from x and y; x and y may be the same. far: as in k_switch.
+     */
+    void (*tensor)(uint64_t *const z[3], const uint64_t *const x[2], const uint64_t *const y[2],
+                   size_t n, const struct modulus *m, bool far);
+
     /* ---- change of base -------------------------------------------------------------------- */
 
     /*
@@ -142,6 +201,14 @@ struct kernels {
     void (*recentre)(uint64_t *out, const uint64_t *x, uint64_t p, size_t n,
                      const struct modulus *m);
 
+    /*
+     * Base conversion, transform and last step of a mod-down at once: for each target
+     *     y = bconv(x, w), or recentre(x) for k = 1,       in its prime;
+     *     out = ntt(y), or (minuend - ntt(y)) c.
+     * work is overwritten. x is disjoint from all others, and targets are disjoint from each other.
+     */
+    void (*convert)(const struct k_convert *s);
+
     /* ---- automorphism ---------------------------------------------------------------------- */
 
     /*
@@ -164,14 +231,73 @@ struct kernels {
      * y = rint(x), h = trunc(y 2^-50), l = y - h 2^50 (exact), h 2^50 + l mod q.
      */
     void (*from_double)(uint64_t *out, const double *x, size_t n, const struct modulus *m);
+
+    /* ---- reals ------------------------------------------------------------------------------- */
+
+    /*
+     * The special FFT (core/embed.c says what it is for) on p = 2^log_p complex numbers, log_p <=
+     * K_MAX_LOG_N - 1, in place; re and im are disjoint. root_re[h + j] + i root_im[h + j], for h a
+     * power of two below p and 0 <= j < h, is exp(2 pi i 5^j / 8h); roots that differ by a quarter
+     * turn are to be the same two doubles with swapped places and signs. embed reverses the bits of
+     * the indices and then, for h = 1, 2, .. p/2, does in every block of 2h entries, j < h,
+     *     t = root[h + j] b,  (a, b) = (a + t, a - t)       a at j, b at h + j of the block.
+     * unembed undoes the steps in the opposite order, (a, b) = (a + b, conj(root[h + j]) (a - b)),
+     * and multiplies the result by c; c = 1/p makes it the inverse.
+     *
+     * A complex product is two rounded products and one rounded sum or difference for each part, no
+     * fused operations: every variant returns equal numbers (a zero may have another sign). A step
+     * adds a relative error of at most 2^-51 to the Euclidean norm of the vector, the roots' own
+     * rounding included: in all log_p 2^-51.
+     */
+    void (*embed)(double *re, double *im, const double *root_re, const double *root_im,
+                  unsigned log_p);
+    void (*unembed)(double *re, double *im, const double *root_re, const double *root_im,
+                    unsigned log_p, double c);
+
+    /* The largest |x[i]|; infinity when an x[i] is not finite. */
+    double (*largest)(const double *x, size_t n);
+
+    /* ---- random words and what is made of them ---------------------------------------------- */
+
+    /*
+     * The 8 n words, little endian, of the n 64-byte blocks from number `block` on of the stream
+     * that sys_expand defines.
+     */
+    void (*expand)(uint64_t *out, size_t n, const uint8_t seed[SYS_SEED_BYTES], uint64_t stream,
+                   uint64_t block);
+
+    /*
+     * Appends to out those words & mask that are below q, in their order, until `room` of them are
+     * there or the n words are used up; returns how many were appended. mask = 2^bits - 1. May
+     * write any of out[0 .. room). The words are public: time depends on them.
+     */
+    size_t (*keep_below)(uint64_t *out, size_t room, const uint64_t *words, size_t n, uint64_t mask,
+                         uint64_t q);
+
+    /*
+     * out[i] = (number of k < count with words[i] >= below[k]), negated when words[i] is odd. (That
+     * the lowest bit counts in the comparison too shows with probability count 2^-64.) count <
+     * 2^31. Time does not depend on the words. out is disjoint from words.
+     */
+    void (*inverse_cdf)(int64_t *out, const uint64_t *words, size_t n, const uint64_t *below,
+                        size_t count);
 };
 
 /* Fills k with the best variants up to `level` (lowered to what the machine has). */
 void k_init(struct kernels *k, enum rt_cpu level);
 
+/* convert by way of the kernels of k: for variants that have nothing better. */
+void k_convert_with(const struct kernels *k, const struct k_convert *s);
+
 /* Used by k_init: each overrides what it has. They exist where they can be compiled. */
 void k_init_ref(struct kernels *k);
 void k_init_avx2(struct kernels *k);
 void k_init_avx512(struct kernels *k);
+void k_real_ref(struct kernels *k); /* fft.c: reals; the same for the others */
+void k_real_avx2(struct kernels *k);
+void k_real_avx512(struct kernels *k);
+void k_draw_ref(struct kernels *k); /* draw.c: random words and samples */
+void k_draw_avx2(struct kernels *k);
+void k_draw_avx512(struct kernels *k);
 
 #endif

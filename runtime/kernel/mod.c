@@ -17,6 +17,15 @@ bool mod_init(struct modulus *m, uint64_t q)
     m->r52s = mod_shoup(m->r52, q);
     m->r104 = (uint64_t)(((sys_u128)1 << (2u * MOD_WORD)) % q);
     m->r104s = mod_shoup(m->r104, q);
+    /* Newton: q q = 1 mod 8, and every step doubles the number of right bits: 3, 6, .., 96. */
+    uint64_t inv = q;
+    for (unsigned i = 0; i < 5; i++) {
+        inv *= 2 - q * inv;
+    }
+    m->inv = inv & MOD_MASK;
+    /* 2^-52 = (1 - q inv) / 2^52 + q: q inv = 1 + k 2^52 gives -k, and k < q. */
+    m->i52 = q - (uint64_t)((sys_u128)q * m->inv >> MOD_WORD);
+    m->i52s = mod_shoup(m->i52, q);
     return true;
 }
 

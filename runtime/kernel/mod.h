@@ -25,6 +25,8 @@ struct modulus {
     uint64_t ones;        /* floor(2^52 / q): Shoup word of 1, for reducing a 52-bit word */
     uint64_t r52, r52s;   /* 2^52 mod q and its Shoup word */
     uint64_t r104, r104s; /* 2^104 mod q and its Shoup word */
+    uint64_t inv;         /* q^-1 mod 2^52: Montgomery's constant */
+    uint64_t i52, i52s;   /* 2^-52 mod q and its Shoup word */
 };
 
 /* floor(c * 2^52 / q) for c < q. */

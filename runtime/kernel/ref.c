@@ -6,7 +6,6 @@
  */
 #include "kernel.h"
 
-#include <math.h>
 #include <string.h>
 
 /* ---- transforms */
@@ -189,6 +188,18 @@ static void mac_ref(uint64_t *out, const uint64_t *init, const uint64_t *const *
     mac_run_ref(out, init, a, b, terms, a_off, b_off, 0, n, m);
 }
 
+static void tensor_ref(uint64_t *const z[3], const uint64_t *const x[2],
+                       const uint64_t *const y[2], size_t n, const struct modulus *m, bool far)
+{
+    (void)far;
+    for (size_t i = 0; i < n; i++) {
+        sys_u128 middle = (sys_u128)x[0][i] * y[1][i] + (sys_u128)x[1][i] * y[0][i]; /* < 2^101 */
+        z[0][i] = mod_mul(x[0][i], y[0][i], m);
+        z[1][i] = mod_reduce128(middle, m);
+        z[2][i] = mod_mul(x[1][i], y[1][i], m);
+    }
+}
+
 /* ---- change of base */
 
 static void bconv_ref(uint64_t *out, const uint64_t *x, size_t stride, const uint64_t *w, size_t k,
@@ -226,6 +237,27 @@ static void recentre_ref(uint64_t *out, const uint64_t *x, uint64_t p, size_t n,
     }
 }
 
+static void convert_ref(const struct k_convert *s)
+{
+    size_t n = (size_t)1 << s->log_n;
+    for (unsigned g = 0; g < s->group; g++) {
+        const struct ntt_table *t = s->to[g].t;
+        uint64_t *work = s->to[g].work;
+        uint64_t *out = s->to[g].out;
+        if (s->k == 1) {
+            recentre_ref(work, s->x, s->p, n, &t->mod);
+        } else {
+            bconv_ref(work, s->x, s->stride, s->to[g].w, s->k, n, &t->mod);
+        }
+        if (s->to[g].minuend == NULL) {
+            ntt_ref(out, work, t, s->log_n);
+        } else {
+            ntt_ref(work, work, t, s->log_n);
+            sub_mul_const_ref(out, s->to[g].minuend, work, s->to[g].c, s->to[g].cs, n, t->mod.q);
+        }
+    }
+}
+
 /* ---- automorphism */
 
 /*
@@ -251,7 +283,36 @@ static void gather_ref(uint64_t *out, const uint64_t *in, uint64_t g, unsigned l
     }
 }
 
-/* ---- integers and reals */
+/* Word i of one part of a key switch before the automorphism. A sum is below 2^28 2^100. */
+static uint64_t key_sum(const struct k_switch *s, size_t part, size_t i, const struct modulus *m)
+{
+    size_t block = (size_t)1 << s->log_n < K_KEY_BLOCK ? (size_t)1 << s->log_n : K_KEY_BLOCK;
+    const uint64_t *key = s->key + i / block * block * 2 * s->key_terms + part * block + i % block;
+    sys_u128 sum = 0;
+    for (size_t t = 0; t < s->terms; t++) {
+        sum += (sys_u128)s->digit[t][i] * key[2 * t * block];
+    }
+    uint64_t r = mod_mul_shoup(mod_reduce128(sum, m), m->i52, m->i52s, m->q);
+    if (s->base[part] != NULL) {
+        r = mod_add(r, mod_mul_shoup(s->base[part][i], s->c, s->cs, m->q), m->q);
+    }
+    return r;
+}
+
+/* perm(j) = i is 2 brv(i) + 1 = g (2 brv(j) + 1), so j comes from the inverse of g. */
+static void key_mac_ref(uint64_t *out0, uint64_t *out1, const struct k_switch *s, size_t first,
+                        size_t n, const struct modulus *m)
+{
+    uint64_t mask = (UINT64_C(2) << s->log_n) - 1;
+    for (size_t i = first; i < first + n; i++) {
+        uint64_t e = s->g_inverse * (2 * (uint64_t)mod_bitrev((uint32_t)i, s->log_n) + 1) & mask;
+        size_t j = mod_bitrev((uint32_t)(e / 2), s->log_n);
+        out0[j] = key_sum(s, 0, i, m);
+        out1[j] = key_sum(s, 1, i, m);
+    }
+}
+
+/* ---- integers */
 
 static void from_i64_ref(uint64_t *out, const int64_t *x, size_t n, const struct modulus *m)
 {
@@ -271,22 +332,6 @@ static void from_i32_ref(uint64_t *out, const int32_t *x, size_t n, const struct
     }
 }
 
-static void from_double_ref(uint64_t *out, const double *x, size_t n, const struct modulus *m)
-{
-    /* |x| < 2^100: |h| <= 2^50 and |l| < 2^50. The product h 2^50 and the difference are exact,
-     * because both are sums of bits of y; dividing by a power of two is exact too. */
-    uint64_t c = mod_reduce52(UINT64_C(1) << 50, m);
-    uint64_t cs = mod_shoup(c, m->q);
-    for (size_t i = 0; i < n; i++) {
-        double y = rint(x[i]);
-        double high = trunc(y * 0x1p-50);
-        int64_t part[2] = {(int64_t)high, (int64_t)(y - high * 0x1p50)};
-        uint64_t r[2];
-        from_i64_ref(r, part, 2, m);
-        out[i] = mod_add(mod_mul_shoup(r[0], c, cs, m->q), r[1], m->q);
-    }
-}
-
 void k_init_ref(struct kernels *k)
 {
     k->ntt = ntt_ref;
@@ -302,11 +347,13 @@ void k_init_ref(struct kernels *k)
     k->sub_mul_const = sub_mul_const_ref;
     k->mac = mac_ref;
     k->mac_run = mac_run_ref;
+    k->key_mac = key_mac_ref;
+    k->tensor = tensor_ref;
     k->bconv = bconv_ref;
     k->bconv_quot = bconv_quot_ref;
     k->recentre = recentre_ref;
+    k->convert = convert_ref;
     k->gather = gather_ref;
     k->from_i64 = from_i64_ref;
     k->from_i32 = from_i32_ref;
-    k->from_double = from_double_ref;
 }

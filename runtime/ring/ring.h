@@ -32,6 +32,8 @@
 
 #include "kernel/kernel.h"
 
+#define RING_MAX_PARTS  3u   /* of a ciphertext */
+#define RING_FAR_BYTES  ((size_t)12 << 20) /* larger results are written past the caches */
 #define RING_MAX_PRIMES 128u /* of q and p together */
 #define RING_SIGMA      3.2  /* standard deviation of ring_gaussian */
 #define RING_GAUSS_MAX  29   /* |x| of ring_gaussian never exceeds this: 9 sigma */
@@ -228,6 +230,25 @@ void ring_rescale(const struct ring *r, uint64_t *out, const uint64_t *x, unsign
                   unsigned drop, uint64_t *scratch);
 size_t ring_rescale_scratch_words(const struct ring *r, unsigned level, unsigned drop);
 
+/*
+ * The same in the form that ciphertexts need, on several threads: `slices` loops run at the same
+ * time, each with working memory of its own in scratch.
+ *
+ * ring_decompose: ring_mod_up of every digit of at most alpha primes of x, which has level b.level;
+ * digit j at out + j * ring_words(b).
+ * ring_mod_down_parts: ring_mod_down of x[i] to out[i], i < parts <= RING_MAX_PARTS. out[i] may be
+ * x[i]; otherwise outputs are disjoint from inputs.
+ */
+void ring_decompose(const struct ring *r, uint64_t *out, const uint64_t *x, struct ring_basis b,
+                    unsigned alpha, uint64_t *scratch, unsigned slices);
+size_t ring_decompose_scratch_words(const struct ring *r, unsigned level, unsigned alpha,
+                                    unsigned slices);
+void ring_mod_down_parts(const struct ring *r, uint64_t *const *out, const uint64_t *const *x,
+                         unsigned parts, struct ring_basis b, unsigned drop, uint64_t *scratch,
+                         unsigned slices);
+size_t ring_mod_down_parts_scratch_words(const struct ring *r, struct ring_basis b, unsigned parts,
+                                         unsigned drop, unsigned slices);
+
 /* x over {level, 0} -> x * P over {level, special}: the special limbs are zero. */
 void ring_mul_p(const struct ring *r, uint64_t *out, const uint64_t *x, struct ring_basis b);
 /* c[i] = p_0 ... p_{special-1} mod q_i, i <= b.level (what ring_mul_p multiplies by). */
@@ -242,6 +263,9 @@ void ring_p_residues(const struct ring *r, uint64_t *c, struct ring_basis b);
  */
 void ring_uniform(const struct ring *r, uint64_t *out, struct ring_basis b,
                   const uint8_t seed[SYS_SEED_BYTES], uint64_t stream);
+/* The limb of one prime (index in r->ntt order) of the same polynomial. */
+void ring_uniform_limb(const struct ring *r, uint64_t *out, size_t prime,
+                       const uint8_t seed[SYS_SEED_BYTES], uint64_t stream);
 
 /* N coefficients, uniform in {-1, 0, 1}. Constant time. One (seed, stream) pair per call. */
 void ring_ternary(const struct ring *r, int64_t *out, const uint8_t seed[SYS_SEED_BYTES],

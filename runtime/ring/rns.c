@@ -19,52 +19,94 @@
  * or down.
  *
  * The factor (D/r_j)^-1 goes into the inverse transform's own final constant, so y_j costs nothing
- * beyond that transform. A source of one prime has y_0 = x and needs only kernel recentre.
+ * beyond that transform. A source of one prime has y_0 = x and needs only recentring. What follows
+ * for a target prime (conversion, transform, for mod-down (x - t) / D) is one kernel, convert, which
+ * reads the source once for several targets.
+ *
+ * The sources of one operation (the digits of a value; the parts of a ciphertext) go through every
+ * target prime together, because the prime's twiddle table then comes from memory once.
  *
  * Constants are products of R entries of the ring's tables: a few thousand nanoseconds at most,
  * against N words of work for each of them, so they are not stored for every (level, digit) pair.
  */
 #include "ring.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 /* Pieces in which bconv_quot is shared among threads. */
 #define QUOT_PIECES 8u
 
-/*
- * The source: primes prime[0 .. count-1] (indices into r->ntt), whose limbs in evaluation form are
- * contiguous at x. Leaves y_0 .. y_{count-1}, v in scratch, N words each; for count == 1 only y_0.
- */
-static void source_start(const struct ring *r, const unsigned *prime, unsigned count,
-                         const uint64_t *x, uint64_t *scratch)
+/* Source limbs stand this many words further apart than N, so that equal columns of them do not all
+ * compete for the same few sets of a cache. */
+#define PAD 64u
+
+/* Sources together at most this large, so that they stay in the last cache with everything else. */
+#define NEAR_WORDS ((size_t)6 << 17)
+
+struct source {
+    unsigned prime[RING_MAX_PRIMES]; /* indices into r->ntt */
+    unsigned count;
+    const uint64_t *x; /* their limbs in evaluation form, contiguous */
+    uint64_t *y;       /* y_0 .. y_{count-1} and, for count > 1, v: N + PAD words apart */
+};
+
+static size_t source_words(const struct ring *r, unsigned count)
+{
+    return (count + 1 - (count == 1)) * (r->n + PAD);
+}
+
+/* The inverse transform of limb j. */
+static void source_limb(const struct ring *r, const struct source *s, unsigned j)
 {
     size_t all = (size_t)r->n_q + r->n_p;
-    size_t n = r->n;
-    SYS_PARALLEL_FOR
-    for (unsigned j = 0; j < count; j++) {
-        const struct ntt_table *t = &r->ntt[prime[j]];
-        uint64_t c = 1;
-        for (unsigned i = 0; i < count; i++) {
-            if (i != j) {
-                c = mod_mul(c, r->inverse[prime[i] * all + prime[j]], &t->mod);
-            }
+    const struct ntt_table *t = &r->ntt[s->prime[j]];
+    uint64_t c = 1;
+    for (unsigned i = 0; i < s->count; i++) {
+        if (i != j) {
+            c = mod_mul(c, r->inverse[s->prime[i] * all + s->prime[j]], &t->mod);
         }
-        r->k.intt(scratch + j * n, x + j * n, t, r->log_n, c);
     }
-    if (count == 1) {
-        return;
-    }
+    r->k.intt(s->y + j * (r->n + PAD), s->x + j * r->n, t, r->log_n, c);
+}
+
+/* Words [first, first + n) of v. */
+static void source_quotient(const struct ring *r, const struct source *s, size_t first, size_t n)
+{
     uint64_t f[RING_MAX_PRIMES];
     unsigned shift[RING_MAX_PRIMES];
-    for (unsigned j = 0; j < count; j++) {
-        const struct modulus *m = &r->ntt[prime[j]].mod;
+    for (unsigned j = 0; j < s->count; j++) {
+        const struct modulus *m = &r->ntt[s->prime[j]].mod;
         shift[j] = MOD_MAX_BITS - m->bits;
         f[j] = (uint64_t)(((sys_u128)1 << 101) / (m->q << shift[j]));
     }
-    size_t piece = n / QUOT_PIECES < 64 ? n : n / QUOT_PIECES;
+    size_t stride = r->n + PAD;
+    r->k.bconv_quot(s->y + s->count * stride + first, s->y + first, stride, f, shift, s->count, n);
+}
+
+/* All of them, of all sources. */
+static void sources_start(const struct ring *r, const struct source *s, unsigned sources)
+{
+    size_t last = 0;
+    for (unsigned i = 0; i < sources; i++) {
+        last += s[i].count;
+    }
     SYS_PARALLEL_FOR
-    for (size_t i = 0; i < n; i += piece) {
-        r->k.bconv_quot(scratch + count * n + i, scratch + i, n, f, shift, count, piece);
+    for (size_t i = 0; i < last; i++) {
+        unsigned which = 0;
+        size_t j = i;
+        while (j >= s[which].count) {
+            j -= s[which++].count;
+        }
+        source_limb(r, &s[which], (unsigned)j);
+    }
+    size_t piece = r->n / QUOT_PIECES < 64 ? r->n : r->n / QUOT_PIECES;
+    size_t pieces = r->n / piece;
+    SYS_PARALLEL_FOR
+    for (size_t i = 0; i < sources * pieces; i++) {
+        if (s[i / pieces].count > 1) {
+            source_quotient(r, &s[i / pieces], i % pieces * piece, piece);
+        }
     }
 }
 
@@ -80,124 +122,263 @@ static uint64_t source_product(const struct ring *r, const unsigned *prime, unsi
     return d;
 }
 
-/*
- * Target limbs are converted in groups: a tile of the source (R + 1 pieces of 8 KiB) is read once
- * into the nearest cache and used for every limb of the group. Larger groups than this push their
- * own limbs out of the second-level cache before the transform comes.
- */
-#define GROUP 4u
-#define TILE  1024u
+/* A group of targets of one source. */
+struct conversion {
+    struct k_convert k;
+    uint64_t w[K_CONVERT_GROUP][RING_MAX_PRIMES + 1];
+};
 
-/* Limbs [0, limbs) in groups of this size give every thread something to do. */
-static size_t group_size(size_t limbs)
+static void conversion_start(struct conversion *c, const struct ring *r, const struct source *s,
+                             bool far)
 {
-    size_t share = limbs / (size_t)sys_threads();
-    return share < 1 ? 1 : share < GROUP ? share : GROUP;
+    c->k = (struct k_convert){.x = s->y,
+                              .stride = r->n + PAD,
+                              .k = s->count == 1 ? 1 : (size_t)s->count + 1,
+                              .p = r->ntt[s->prime[0]].mod.q,
+                              .log_n = r->log_n,
+                              .far = far};
+}
+
+/* t mod the prime `to` (not one of the source) in evaluation form to out; with x, (x - t) / D. */
+static void conversion_add(struct conversion *c, const struct ring *r, const struct source *s,
+                           size_t to, uint64_t *out, const uint64_t *x, uint64_t *work)
+{
+    size_t all = (size_t)r->n_q + r->n_p;
+    const struct modulus *m = &r->ntt[to].mod;
+    unsigned g = c->k.group++;
+    uint64_t d = source_product(r, s->prime, s->count, to);
+    uint64_t inverse = 1;
+    for (unsigned j = 0; j < s->count; j++) {
+        uint64_t one = r->inverse[s->prime[j] * all + to];
+        c->w[g][j] = mod_mul(d, one, m);
+        inverse = mod_mul(inverse, one, m);
+    }
+    c->w[g][s->count] = mod_neg(d, m->q);
+    c->k.to[g].t = &r->ntt[to];
+    c->k.to[g].w = c->w[g];
+    c->k.to[g].work = work + g * r->n;
+    c->k.to[g].out = out;
+    c->k.to[g].minuend = x;
+    c->k.to[g].c = inverse;
+    c->k.to[g].cs = mod_shoup(inverse, m->q);
 }
 
 /*
- * For g < group: t mod the prime to[g] (not one of the source), in evaluation form, at out[g].
- * group <= GROUP.
+ * Targets a group: as many as have their work in a second-level cache, and few enough that every
+ * slice has several groups.
  */
-static void source_to(const struct ring *r, const unsigned *prime, unsigned count, const size_t *to,
-                      uint64_t *const *out, size_t group, const uint64_t *scratch)
+#define GROUP_WORDS ((size_t)1 << 17)
+
+static size_t group_size(const struct ring *r, size_t limbs, unsigned slices)
 {
-    size_t all = (size_t)r->n_q + r->n_p;
-    if (count == 1) {
-        for (size_t g = 0; g < group; g++) {
-            const struct modulus *m = &r->ntt[to[g]].mod;
-            r->k.recentre(out[g], scratch, r->ntt[prime[0]].mod.q, r->n, m);
-            r->k.ntt(out[g], out[g], &r->ntt[to[g]], r->log_n);
+    size_t most = GROUP_WORDS / r->n;
+    most = most < 1 ? 1 : most > K_CONVERT_GROUP ? K_CONVERT_GROUP : most;
+    size_t share = limbs / (4 * (size_t)slices);
+    share = share < 1 ? 1 : share;
+    return slices > 1 && share < most ? share : most;
+}
+
+static size_t work_words(const struct ring *r, unsigned slices)
+{
+    return slices * K_CONVERT_GROUP * r->n;
+}
+
+/*
+ * Runs item(context, i, work) for i < items. There are `slices` loops, each with memory of its own
+ * for work; they take the next item from a common counter, for an even load. Which loop runs an item
+ * makes no difference to its result.
+ */
+typedef void work_item(const void *context, size_t i, uint64_t *work);
+
+static void run_items(const struct ring *r, work_item *item, const void *context, size_t items,
+                      uint64_t *work, unsigned slices)
+{
+    atomic_size_t next = 0;
+    SYS_PARALLEL_FOR
+    for (unsigned slice = 0; slice < slices; slice++) {
+        size_t i;
+        while ((i = atomic_fetch_add_explicit(&next, 1, memory_order_relaxed)) < items) {
+            item(context, i, work + work_words(r, slice));
         }
-        return;
     }
-    uint64_t w[GROUP][RING_MAX_PRIMES + 1];
-    for (size_t g = 0; g < group; g++) {
-        const struct modulus *m = &r->ntt[to[g]].mod;
-        uint64_t d = source_product(r, prime, count, to[g]);
-        for (unsigned j = 0; j < count; j++) {
-            w[g][j] = mod_mul(d, r->inverse[prime[j] * all + to[g]], m);
-        }
-        w[g][count] = mod_neg(d, m->q);
+}
+
+/* ---- mod-up */
+
+struct mod_up {
+    const struct ring *r;
+    const struct source *source; /* digits of consecutive limbs, starting at q_first */
+    unsigned digits;
+    uint64_t *out;
+    struct ring_basis b;
+    size_t group;
+    bool far;
+};
+
+/* Group i / digits of the targets of digit i % digits: the limbs of b that are not its own. */
+static void mod_up_item(const void *context, size_t i, uint64_t *work)
+{
+    const struct mod_up *u = context;
+    const struct ring *r = u->r;
+    const struct source *s = &u->source[i % u->digits];
+    uint64_t *out = u->out + i % u->digits * ring_words(r, u->b);
+    size_t targets = ring_limbs(u->b) - s->count;
+    size_t at = i / u->digits * u->group;
+    struct conversion c;
+    conversion_start(&c, r, s, u->far);
+    for (size_t end = at + u->group; at < end && at < targets; at++) {
+        size_t limb = at < s->prime[0] ? at : at + s->count;
+        conversion_add(&c, r, s, ring_prime(r, u->b, limb), out + limb * r->n, NULL, work);
     }
-    size_t tile = r->n < TILE ? r->n : TILE;
-    for (size_t i = 0; i < r->n; i += tile) {
-        for (size_t g = 0; g < group; g++) {
-            r->k.bconv(out[g] + i, scratch + i, r->n, w[g], (size_t)count + 1, tile,
-                       &r->ntt[to[g]].mod);
-        }
+    if (c.k.group != 0) {
+        r->k.convert(&c.k);
     }
-    for (size_t g = 0; g < group; g++) {
-        r->k.ntt(out[g], out[g], &r->ntt[to[g]], r->log_n);
+}
+
+static void mod_up_all(const struct mod_up *u, uint64_t *work, unsigned slices)
+{
+    const struct ring *r = u->r;
+    sources_start(r, u->source, u->digits);
+    size_t targets = 0;
+    for (unsigned j = 0; j < u->digits; j++) {
+        size_t t = ring_limbs(u->b) - u->source[j].count;
+        targets = t > targets ? t : targets;
+    }
+    run_items(r, mod_up_item, u, (targets + u->group - 1) / u->group * u->digits, work, slices);
+    SYS_PARALLEL_FOR
+    for (unsigned j = 0; j < u->digits; j++) {
+        const struct source *s = &u->source[j];
+        memcpy(u->out + j * ring_words(r, u->b) + s->prime[0] * r->n, s->x,
+               s->count * r->n * sizeof *u->out);
+    }
+}
+
+/* The source of limbs first .. first + count - 1 of x, level at least first + count - 1. */
+static void digit_source(struct source *s, const struct ring *r, const uint64_t *x, unsigned first,
+                         unsigned count, uint64_t *y)
+{
+    s->count = count;
+    s->x = x + first * r->n;
+    s->y = y;
+    for (unsigned j = 0; j < count; j++) {
+        s->prime[j] = first + j;
     }
 }
 
 void ring_mod_up(const struct ring *r, uint64_t *out, const uint64_t *x, struct ring_basis b,
                  unsigned first, unsigned count, uint64_t *scratch)
 {
-    unsigned prime[RING_MAX_PRIMES];
-    for (unsigned j = 0; j < count; j++) {
-        prime[j] = first + j;
-    }
-    source_start(r, prime, count, x + first * r->n, scratch);
-    size_t limbs = ring_limbs(b);
-    size_t step = group_size(limbs);
-    SYS_PARALLEL_FOR
-    for (size_t start = 0; start < limbs; start += step) {
-        size_t to[GROUP];
-        uint64_t *limb[GROUP];
-        size_t group = 0;
-        for (size_t i = start; i < start + step && i < limbs; i++) {
-            if (i >= first && i < (size_t)first + count) {
-                memcpy(out + i * r->n, x + i * r->n, r->n * sizeof *out);
-            } else {
-                to[group] = ring_prime(r, b, i);
-                limb[group++] = out + i * r->n;
-            }
-        }
-        source_to(r, prime, count, to, limb, group, scratch);
-    }
+    struct source s;
+    digit_source(&s, r, x, first, count, scratch);
+    struct mod_up u = {r, &s, 1, out, b, group_size(r, ring_limbs(b), 1), false};
+    mod_up_all(&u, scratch + source_words(r, count), 1);
 }
 
 size_t ring_mod_up_scratch_words(const struct ring *r, unsigned count)
 {
-    return ((size_t)count + 1) * r->n;
+    return source_words(r, count) + work_words(r, 1);
 }
 
-/* t = x mod D centred, so x - t is divisible by D and (x - t) / D is x / D rounded. */
+void ring_decompose(const struct ring *r, uint64_t *out, const uint64_t *x, struct ring_basis b,
+                    unsigned alpha, uint64_t *scratch, unsigned slices)
+{
+    struct source s[RING_MAX_PRIMES];
+    unsigned digits = ring_digits(b.level, alpha);
+    size_t words = ring_words(r, b);
+    size_t group = group_size(r, digits * ring_limbs(b), slices);
+    bool far = digits * words * sizeof *out > RING_FAR_BYTES;
+    for (unsigned first = 0; first < digits;) {
+        size_t used = 0;
+        unsigned batch = 0;
+        while (first + batch < digits) {
+            unsigned count = ring_digit_count(b.level, alpha, first + batch);
+            if (batch != 0 && used + source_words(r, count) > NEAR_WORDS) {
+                break;
+            }
+            digit_source(&s[batch], r, x, (first + batch) * alpha, count, scratch + used);
+            batch++;
+            used += source_words(r, count);
+        }
+        struct mod_up u = {r, s, batch, out + first * words, b, group, far};
+        mod_up_all(&u, scratch + used, slices);
+        first += batch;
+    }
+}
+
+size_t ring_decompose_scratch_words(const struct ring *r, unsigned level, unsigned alpha,
+                                    unsigned slices)
+{
+    size_t words = work_words(r, slices);
+    for (unsigned j = 0; j < ring_digits(level, alpha); j++) {
+        words += source_words(r, ring_digit_count(level, alpha, j));
+    }
+    return words;
+}
+
+/* ---- mod-down: t = x mod D centred, so x - t is divisible by D and (x - t) / D is x / D rounded. */
+
+struct mod_down {
+    const struct ring *r;
+    const struct source *source;
+    uint64_t *const *out;
+    const uint64_t *const *x;
+    unsigned parts;
+    size_t left, group;
+    bool far;
+};
+
+static void mod_down_item(const void *context, size_t i, uint64_t *work)
+{
+    const struct mod_down *d = context;
+    const struct ring *r = d->r;
+    size_t part = i % d->parts;
+    size_t limb = i / d->parts * d->group;
+    struct conversion c;
+    conversion_start(&c, r, &d->source[part], d->far);
+    for (size_t end = limb + d->group; limb < end && limb < d->left; limb++) {
+        conversion_add(&c, r, &d->source[part], limb, d->out[part] + limb * r->n,
+                       d->x[part] + limb * r->n, work);
+    }
+    r->k.convert(&c.k);
+}
+
+void ring_mod_down_parts(const struct ring *r, uint64_t *const *out, const uint64_t *const *x,
+                         unsigned parts, struct ring_basis b, unsigned drop, uint64_t *scratch,
+                         unsigned slices)
+{
+    struct source s[RING_MAX_PARTS];
+    size_t left = (size_t)b.level + 1 - drop;
+    for (unsigned i = 0; i < parts; i++) {
+        s[i].count = drop + b.special;
+        s[i].x = x[i] + left * r->n;
+        s[i].y = scratch;
+        scratch += source_words(r, s[i].count);
+        for (unsigned j = 0; j < s[i].count; j++) {
+            s[i].prime[j] = (unsigned)ring_prime(r, b, left + j);
+        }
+    }
+    sources_start(r, s, parts);
+    size_t group = group_size(r, parts * left, slices);
+    struct mod_down d = {r,    s,     out, x, parts, left, group,
+                         parts * left * r->n * sizeof(uint64_t) > RING_FAR_BYTES};
+    run_items(r, mod_down_item, &d, (left + group - 1) / group * parts, scratch, slices);
+}
+
+size_t ring_mod_down_parts_scratch_words(const struct ring *r, struct ring_basis b, unsigned parts,
+                                         unsigned drop, unsigned slices)
+{
+    return parts * source_words(r, drop + b.special) + work_words(r, slices);
+}
+
 void ring_mod_down(const struct ring *r, uint64_t *out, const uint64_t *x, struct ring_basis b,
                    unsigned drop, uint64_t *scratch)
 {
-    unsigned prime[RING_MAX_PRIMES];
-    unsigned count = drop + b.special;
-    size_t left = (size_t)b.level + 1 - drop;
-    for (unsigned j = 0; j < count; j++) {
-        prime[j] = (unsigned)ring_prime(r, b, left + j);
-    }
-    source_start(r, prime, count, x + left * r->n, scratch);
-    size_t step = group_size(left);
-    SYS_PARALLEL_FOR
-    for (size_t start = 0; start < left; start += step) {
-        size_t to[GROUP];
-        uint64_t *limb[GROUP];
-        size_t group = 0;
-        for (size_t i = start; i < start + step && i < left; i++) {
-            to[group] = i;
-            limb[group++] = out + i * r->n;
-        }
-        source_to(r, prime, count, to, limb, group, scratch);
-        for (size_t g = 0; g < group; g++) {
-            const struct modulus *m = &r->ntt[to[g]].mod;
-            uint64_t c = mod_inv(source_product(r, prime, count, to[g]), m);
-            r->k.sub_mul_const(limb[g], x + to[g] * r->n, limb[g], c, mod_shoup(c, m->q), r->n,
-                               m->q);
-        }
-    }
+    ring_mod_down_parts(r, &out, &x, 1, b, drop, scratch, 1);
 }
 
 size_t ring_mod_down_scratch_words(const struct ring *r, struct ring_basis b, unsigned drop)
 {
-    return ((size_t)drop + b.special + 1) * r->n;
+    return ring_mod_down_parts_scratch_words(r, b, 1, drop, 1);
 }
 
 void ring_rescale(const struct ring *r, uint64_t *out, const uint64_t *x, unsigned level,

@@ -10,20 +10,18 @@
 #define CHUNK_BLOCKS (CHUNK / 8u) /* ChaCha20 blocks of 64 bytes in them */
 #define LIMB_BLOCKS  40u          /* log2 of the distance between two limbs' parts of a stream */
 
-/* `CHUNK` words of the stream from `block` on; words are little endian on every machine. */
-static void draw(uint64_t *words, const uint8_t *seed, uint64_t stream, uint64_t block)
+void ring_uniform_limb(const struct ring *r, uint64_t *out, size_t prime,
+                       const uint8_t seed[SYS_SEED_BYTES], uint64_t stream)
 {
-    uint8_t bytes[CHUNK * 8];
-    sys_expand(bytes, sizeof bytes, seed, stream, block);
-    for (size_t i = 0; i < CHUNK; i++) {
-        const uint8_t *p = bytes + 8 * i;
-        uint64_t low =
-            (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24;
-        uint64_t high =
-            (uint64_t)p[4] | (uint64_t)p[5] << 8 | (uint64_t)p[6] << 16 | (uint64_t)p[7] << 24;
-        words[i] = low | high << 32;
+    uint64_t q = r->ntt[prime].mod.q;
+    uint64_t mask = (UINT64_C(1) << r->ntt[prime].mod.bits) - 1;
+    uint64_t block = (uint64_t)prime << LIMB_BLOCKS;
+    uint64_t words[CHUNK];
+    /* Rejection: a masked word is kept when below q > 2^(bits-1), so at least half are kept. */
+    for (size_t have = 0; have < r->n; block += CHUNK_BLOCKS) {
+        r->k.expand(words, CHUNK_BLOCKS, seed, stream, block);
+        have += r->k.keep_below(out + have, r->n - have, words, CHUNK, mask, q);
     }
-    sys_wipe(bytes, sizeof bytes);
 }
 
 void ring_uniform(const struct ring *r, uint64_t *out, struct ring_basis b,
@@ -32,21 +30,7 @@ void ring_uniform(const struct ring *r, uint64_t *out, struct ring_basis b,
     size_t limbs = ring_limbs(b);
     SYS_PARALLEL_FOR
     for (size_t i = 0; i < limbs; i++) {
-        size_t m = ring_prime(r, b, i);
-        uint64_t q = r->ntt[m].mod.q;
-        uint64_t mask = (UINT64_C(1) << r->ntt[m].mod.bits) - 1;
-        uint64_t *limb = out + i * r->n;
-        uint64_t block = (uint64_t)m << LIMB_BLOCKS;
-        uint64_t words[CHUNK];
-        /* Rejection: a masked word is kept when below q > 2^(bits-1), so at least half are kept. */
-        for (size_t have = 0; have < r->n; block += CHUNK_BLOCKS) {
-            draw(words, seed, stream, block);
-            for (size_t c = 0; c < CHUNK && have < r->n; c++) {
-                uint64_t w = words[c] & mask;
-                limb[have] = w;
-                have += w < q;
-            }
-        }
+        ring_uniform_limb(r, out + i * r->n, ring_prime(r, b, i), seed, stream);
     }
 }
 
@@ -62,7 +46,7 @@ void ring_ternary(const struct ring *r, int64_t *out, const uint8_t seed[SYS_SEE
     uint64_t words[CHUNK];
     for (size_t i = 0; i < r->n; i++) {
         if (i % CHUNK == 0) {
-            draw(words, seed, stream, i / CHUNK * CHUNK_BLOCKS);
+            r->k.expand(words, CHUNK_BLOCKS, seed, stream, i / CHUNK * CHUNK_BLOCKS);
         }
         out[i] = (int64_t)scale(words[i % CHUNK], 3) - 1;
     }
@@ -81,7 +65,7 @@ void ring_ternary_sparse(const struct ring *r, int64_t *out, size_t weight,
     uint64_t need = weight;
     for (size_t i = 0; i < r->n; i++) {
         if (i % CHUNK == 0) {
-            draw(words, seed, stream, i / CHUNK * CHUNK_BLOCKS);
+            r->k.expand(words, CHUNK_BLOCKS, seed, stream, i / CHUNK * CHUNK_BLOCKS);
         }
         uint64_t w = words[i % CHUNK];
         uint64_t take = (scale(w, r->n - i) - need) >> 63; /* 1 iff scale < need */
@@ -115,22 +99,11 @@ uint64_t ring_gaussian_table(unsigned k)
 void ring_gaussian(const struct ring *r, int64_t *out, const uint8_t seed[SYS_SEED_BYTES],
                    uint64_t stream)
 {
-    /* Two words a coefficient: the magnitude and the sign. */
     uint64_t words[CHUNK];
-    for (size_t i = 0; i < r->n; i++) {
-        size_t at = 2 * i % CHUNK;
-        if (at == 0) {
-            draw(words, seed, stream, 2 * i / CHUNK * CHUNK_BLOCKS);
-        }
-        uint64_t u = words[at];
-        uint64_t mag = 0;
-        for (size_t k = 0; k < RING_GAUSS_MAX; k++) {
-            /* u >= below[k], from the top bit of the borrow of u - below[k] */
-            uint64_t d = u - below[k];
-            uint64_t borrow = ((~u & below[k]) | ((~u | below[k]) & d)) >> 63;
-            mag += 1 - borrow;
-        }
-        out[i] = (int64_t)mag * (1 - 2 * (int64_t)(words[at + 1] & 1));
+    for (size_t i = 0; i < r->n; i += CHUNK) {
+        r->k.expand(words, CHUNK_BLOCKS, seed, stream, i / CHUNK * CHUNK_BLOCKS);
+        r->k.inverse_cdf(out + i, words, r->n - i < CHUNK ? r->n - i : CHUNK, below,
+                         RING_GAUSS_MAX);
     }
     sys_wipe(words, sizeof words);
 }

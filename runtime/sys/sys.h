@@ -21,11 +21,16 @@ __extension__ typedef __int128 sys_i128;
 
 /*
  * `bytes` of zeroed memory aligned to SYS_ALIGN, or NULL when there is none (also when `bytes` is 0
- * or the rounding up would overflow). Blocks of at least 2 MiB are aligned to 2 MiB and the kernel
- * is advised to back them with huge pages. Free with sys_free (NULL is allowed).
+ * or the rounding up would overflow). Blocks of at least 2 MiB are fresh pages of the system, where
+ * possible aligned to 2 MiB and huge; a page is cleared when it is first touched, see sys_touch.
+ * Free with sys_free (NULL is allowed).
  */
 void *sys_alloc(size_t bytes);
 void sys_free(void *p);
+
+/* Touches the pages of a block that is still zero, with all threads: for memory that is to be there
+ * before time counts. */
+void sys_touch(void *p, size_t bytes);
 
 /* sys_alloc of count * size bytes; NULL when the product overflows. */
 void *sys_alloc_array(size_t count, size_t size);

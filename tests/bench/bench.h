@@ -40,12 +40,13 @@ enum { BENCH_L1, BENCH_L2, BENCH_L3, BENCH_DRAM, BENCH_MEMORIES };
 struct machine {
     double multiplies[BENCH_LEVELS][2]; /* lanes of the level's own modular multiplier */
     double reals[BENCH_LEVELS][2];      /* lanes of the level's multiplier of doubles */
-    double random[2];                   /* bytes */
+    double random[BENCH_LEVELS][2];     /* bytes, of the level's own generator */
     double bytes[BENCH_MEMORIES][2];    /* read from a memory */
     size_t size[BENCH_MEMORIES];        /* of a core's share of a cache; the last: no limit */
     int threads;
 };
 
+size_t machine_cache(int level); /* bytes, as one core sees it */
 /* Takes about a second. */
 void machine_measure(struct machine *m, int threads, bool quick);
 void machine_print(const struct machine *m, FILE *out);
@@ -59,6 +60,7 @@ static inline double work_transform(unsigned log_m)
 }
 
 /* probe_*.c: `rounds` rounds of multiplications or reads; the number of lanes or bytes done. */
+extern volatile double probe_sink; /* written so that nothing is removed as unused */
 double probe_multiply_portable(size_t rounds);
 double probe_real_portable(size_t rounds);
 double probe_read_portable(const uint64_t *at, size_t words, size_t rounds);
@@ -99,7 +101,8 @@ struct bench {
     /* options */
     const char *filter; /* NULL: all */
     bool list, quick, cpu_clock;
-    int threads; /* all of them */
+    int threads;    /* all of them */
+    double seconds; /* for the runs of a row; 0: as quick says */
     /* state */
     struct machine machine;
     bool measured; /* the machine */

@@ -2,11 +2,12 @@
 
 /* What the machine at hand can do, measured; and the floors that follow. */
 #include "bench.h"
+#include "kernel/kernel.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 /*
  * Machine multiplications for each modular step, by CPU level:
@@ -26,10 +27,10 @@ static const struct {
     [RT_CPU_AVX512IFMA] = {3, 2, 5, 3},
 };
 
-static double now(void)
+static double now(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return 1e9 * (double)t.tv_sec + (double)t.tv_nsec;
 }
 
@@ -51,48 +52,85 @@ static double probe_once(const struct probe *p, size_t thread, size_t rounds)
 static double probe_rate(const struct probe *p, int threads, size_t rounds)
 {
     double done = 0;
-    double start = now();
+    double start = now(CLOCK_MONOTONIC);
 #ifdef _OPENMP
 #pragma omp parallel for num_threads(threads) reduction(+ : done)
 #endif
     for (int t = 0; t < threads; t++) {
         done += probe_once(p, (size_t)t, rounds);
     }
-    return done / (now() - start);
+    return done / (now(CLOCK_MONOTONIC) - start);
 }
 
-/* The best of several runs of at least a millisecond: a limit is what nothing disturbs. */
+/* Rounds that take about a millisecond of one thread, whatever else the machine does. */
+static size_t enough_rounds(const struct probe *p)
+{
+    size_t rounds = 0;
+    double start;
+    double end = 0;
+    do {
+        rounds = rounds == 0 ? 1 : 2 * rounds;
+        start = now(CLOCK_THREAD_CPUTIME_ID);
+        (void)probe_once(p, 0, rounds);
+        end = now(CLOCK_THREAD_CPUTIME_ID);
+    } while (end - start < 1e6 && rounds < (size_t)1 << 40);
+    return rounds;
+}
+
+/* The best of several runs: a limit is what nothing disturbs. */
 static double best_rate(const struct probe *p, int threads, bool quick)
 {
-    size_t rounds = 1;
-    double start = now();
-    (void)probe_rate(p, threads, rounds);
-    while (now() - start < 1e6 && rounds < (size_t)1 << 40) {
-        rounds *= 2;
-        start = now();
-        (void)probe_rate(p, threads, rounds);
-    }
+    size_t rounds = enough_rounds(p);
+    const double enough = quick ? 2e7 : 6e7;
     double best = 0;
-    for (int i = 0; i < (quick ? 7 : 25); i++) {
+    double start = now(CLOCK_MONOTONIC);
+    do {
         best = fmax(best, probe_rate(p, threads, rounds));
-    }
+    } while (now(CLOCK_MONOTONIC) - start < enough);
     return best;
 }
+
+/* The generator of one level: there is no simpler measure of it than itself. */
+static struct kernels generator;
 
 static double expand(size_t rounds)
 {
     static const uint8_t seed[SYS_SEED_BYTES] = {1};
-    static _Thread_local uint8_t out[4096];
+    enum { BLOCKS = 64 };
+    uint64_t out[8 * BLOCKS];
     for (size_t i = 0; i < rounds; i++) {
-        sys_expand(out, sizeof out, seed, 0, i);
+        generator.expand(out, BLOCKS, seed, 0, i * BLOCKS);
     }
+    probe_sink = (double)out[0];
     return (double)rounds * sizeof out;
 }
 
-static size_t cache_size(int name, size_t otherwise)
+/* The data cache of a level (1 ..), from the kernel's table; sysconf is wrong on some machines. */
+size_t machine_cache(int level)
 {
-    long bytes = sysconf(name);
-    return bytes > 0 ? (size_t)bytes : otherwise;
+    static const size_t usual[] = {(size_t)32 << 10, (size_t)512 << 10, (size_t)8 << 20};
+    for (int i = 0; i < 8; i++) {
+        char line[3][32] = {"", "", ""};
+        static const char *const name[3] = {"level", "type", "size"};
+        for (int k = 0; k < 3; k++) {
+            char path[80];
+            (void)snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/%s", i,
+                           name[k]);
+            FILE *f = fopen(path, "r");
+            if (f == NULL || fgets(line[k], sizeof line[k], f) == NULL) {
+                line[k][0] = '\0';
+            }
+            if (f != NULL) {
+                (void)fclose(f);
+            }
+        }
+        char *unit;
+        size_t size = strtoul(line[2], &unit, 10);
+        if (atoi(line[0]) == level && line[1][0] != 'I' && size > 0) {
+            return size << (*unit == 'M' ? 20 : 10);
+        }
+    }
+    return usual[level - 1];
 }
 
 static void measure_arithmetic(struct machine *m, int index, int threads, bool quick)
@@ -106,9 +144,10 @@ static void measure_arithmetic(struct machine *m, int index, int threads, bool q
         m->multiplies[level][index] = best_rate(&p, threads, quick);
         p.count = real[level];
         m->reals[level][index] = best_rate(&p, threads, quick);
+        k_init(&generator, (enum rt_cpu)level);
+        p.count = expand;
+        m->random[level][index] = best_rate(&p, threads, quick);
     }
-    struct probe p = {expand, NULL, NULL, 0};
-    m->random[index] = best_rate(&p, threads, quick);
 }
 
 static void measure_memory(struct machine *m, int index, int threads, uint64_t *memory,
@@ -126,15 +165,17 @@ void machine_measure(struct machine *m, int threads, bool quick)
 {
     memset(m, 0, sizeof *m);
     m->threads = threads;
-    m->size[BENCH_L1] = cache_size(_SC_LEVEL1_DCACHE_SIZE, (size_t)32 << 10);
-    m->size[BENCH_L2] = cache_size(_SC_LEVEL2_CACHE_SIZE, (size_t)512 << 10);
-    m->size[BENCH_L3] = cache_size(_SC_LEVEL3_CACHE_SIZE, (size_t)8 << 20);
+    m->size[BENCH_L1] = machine_cache(1);
+    m->size[BENCH_L2] = machine_cache(2);
+    m->size[BENCH_L3] = machine_cache(3);
     m->size[BENCH_DRAM] = SIZE_MAX;
-    /* well inside a cache, and well outside the one below; all threads fit in the shared one */
+    /* half of a core's own caches; of the last one, which is shared, a little more than the one
+     * below holds; and of memory twice what the last one holds */
     const size_t words[BENCH_MEMORIES] = {m->size[BENCH_L1] / 16, m->size[BENCH_L2] / 16,
-                                          m->size[BENCH_L3] / 32 / (size_t)threads,
-                                          m->size[BENCH_L3] / 8 * 4};
-    uint64_t *memory = bench_alloc(words[BENCH_DRAM] * (size_t)threads);
+                                          m->size[BENCH_L2] / 2, m->size[BENCH_L3] / 4};
+    size_t total = words[BENCH_DRAM] * (size_t)threads;
+    uint64_t *memory = bench_alloc(total);
+    memset(memory, 1, total * sizeof *memory); /* pages that were never written are all the same */
     for (int index = 0; index < 2; index++) {
         measure_arithmetic(m, index, index == 0 ? 1 : threads, quick);
         measure_memory(m, index, index == 0 ? 1 : threads, memory, words, quick);
@@ -157,7 +198,7 @@ void machine_print(const struct machine *m, FILE *out)
         for (int i = 0; i < BENCH_MEMORIES; i++) {
             fprintf(out, " %s %.0f,", memory[i], m->bytes[i][index]);
         }
-        fprintf(out, " random %.1f\n", m->random[index]);
+        fprintf(out, " random %.1f\n", m->random[sys_cpu_detect()][index]);
     }
 }
 
@@ -173,6 +214,6 @@ double machine_floor(const struct machine *m, const struct work *w, enum rt_cpu 
                      w->reductions * multiplies[cpu].reduction +
                      w->scalings * multiplies[cpu].scaling;
     double compute = modular / m->multiplies[cpu][index] + w->reals / m->reals[cpu][index] +
-                     w->random / m->random[index];
+                     w->random / m->random[cpu][index];
     return fmax(compute, w->bytes / m->bytes[memory][index]);
 }

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { MAX_RUNS = 101 };
+enum { MAX_RUNS = 1001 };
 
 _Noreturn void bench_die(const char *format, ...)
 {
@@ -55,9 +55,8 @@ static int by_value(const void *a, const void *b)
 struct timing bench_time(const struct bench *b, void (*run)(void *state), void *state)
 {
     const double sample = 2e5;
-    const double warm = b->quick ? 5e6 : 2e7;
-    const double budget = b->quick ? 2.5e7 : 1.2e8;
-    const unsigned least = b->quick ? 3 : 7;
+    const double budget = b->seconds > 0 ? 1e9 * b->seconds : b->quick ? 2.5e7 : 1.2e8;
+    const double warm = budget / 6;
     double begin = now(b);
     double once;
     double calls = 0;
@@ -67,10 +66,12 @@ struct timing bench_time(const struct bench *b, void (*run)(void *state), void *
         once = (now(b) - begin) / calls;
     } while (calls * once < warm);
     size_t inner = once < sample ? (size_t)(sample / once) + 1 : 1;
+    /* of very slow operations fewer runs say enough */
+    const unsigned least = b->quick ? 3 : once > 1e8 ? 5 : 7;
     double ns[MAX_RUNS];
     struct timing t = {0};
     begin = now(b);
-    while (t.runs < MAX_RUNS && (t.runs < least || now(b) - begin < budget)) {
+    while (t.runs < least || (t.runs < MAX_RUNS && now(b) - begin < budget)) {
         double start = now(b);
         for (size_t i = 0; i < inner; i++) {
             run(state);

@@ -24,8 +24,7 @@ double probe_multiply_avx2(size_t rounds)
     for (size_t c = 1; c < CHAINS; c++) {
         x[0] = _mm256_add_pd(x[0], x[c]);
     }
-    static volatile double sink;
-    sink = _mm256_cvtsd_f64(x[0]);
+    probe_sink = _mm256_cvtsd_f64(x[0]);
     return (double)rounds * CHAINS * 4;
 }
 
@@ -46,8 +45,7 @@ double probe_read_avx2(const uint64_t *at, size_t words, size_t rounds)
     for (size_t c = 1; c < READS; c++) {
         x[0] = _mm256_xor_si256(x[0], x[c]);
     }
-    static volatile long long sink;
-    sink = _mm256_extract_epi64(x[0], 0);
+    probe_sink = (double)_mm256_extract_epi64(x[0], 0);
     return (double)rounds * (double)words * sizeof *at;
 }
 #else

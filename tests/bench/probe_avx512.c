@@ -25,8 +25,7 @@ double probe_multiply_avx512(size_t rounds)
     for (size_t c = 1; c < CHAINS; c++) {
         x[0] = _mm512_xor_si512(x[0], x[c]);
     }
-    static volatile long long sink;
-    sink = _mm_cvtsi128_si64(_mm512_castsi512_si128(x[0]));
+    probe_sink = (double)_mm_cvtsi128_si64(_mm512_castsi512_si128(x[0]));
     return (double)rounds * CHAINS * 8;
 }
 
@@ -45,8 +44,7 @@ double probe_real_avx512(size_t rounds)
     for (size_t c = 1; c < CHAINS; c++) {
         x[0] = _mm512_add_pd(x[0], x[c]);
     }
-    static volatile double sink;
-    sink = _mm512_cvtsd_f64(x[0]);
+    probe_sink = _mm512_cvtsd_f64(x[0]);
     return (double)rounds * CHAINS * 8;
 }
 
@@ -67,8 +65,7 @@ double probe_read_avx512(const uint64_t *at, size_t words, size_t rounds)
     for (size_t c = 1; c < READS; c++) {
         x[0] = _mm512_xor_si512(x[0], x[c]);
     }
-    static volatile long long sink;
-    sink = _mm_cvtsi128_si64(_mm512_castsi512_si128(x[0]));
+    probe_sink = (double)_mm_cvtsi128_si64(_mm512_castsi512_si128(x[0]));
     return (double)rounds * (double)words * sizeof *at;
 }
 #else

@@ -5,6 +5,8 @@
 
 enum { CHAINS = 8 };
 
+volatile double probe_sink;
+
 /* 64 by 64 bits to 128, both halves used, in independent chains. */
 double probe_multiply_portable(size_t rounds)
 {
@@ -22,8 +24,7 @@ double probe_multiply_portable(size_t rounds)
     for (size_t c = 0; c < CHAINS; c++) {
         sum ^= x[c];
     }
-    static volatile uint64_t sink;
-    sink = sum;
+    probe_sink = (double)sum;
     return (double)rounds * CHAINS;
 }
 
@@ -42,8 +43,7 @@ double probe_real_portable(size_t rounds)
     for (size_t c = 0; c < 2 * CHAINS; c++) {
         sum += x[c];
     }
-    static volatile double sink;
-    sink = sum;
+    probe_sink = (double)sum;
     return (double)rounds * 2 * CHAINS;
 }
 
@@ -61,7 +61,6 @@ double probe_read_portable(const uint64_t *at, size_t words, size_t rounds)
     for (size_t c = 0; c < CHAINS; c++) {
         sum ^= x[c];
     }
-    static volatile uint64_t sink;
-    sink = sum;
+    probe_sink = (double)sum;
     return (double)rounds * (double)words * sizeof *at;
 }

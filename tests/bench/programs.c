@@ -461,7 +461,7 @@ static void put_client(struct list *l, const struct rig_config *c)
     l->c.limbs = c->limbs;
     l->c.special = c->special;
     put(l, "keygen", run_keygen, all, keys, 0);
-    (void)keys;
+    l->jobs[l->num_jobs - 1].c.count = 1; /* all of them */
 }
 
 enum { JOBS_AT_MOST = (RIG_LEVELS * 16 + 4) * (BENCH_LEVELS + 1) };

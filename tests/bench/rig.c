@@ -2,8 +2,6 @@
 #include "rig.h"
 
 #include <math.h>
-#include <string.h>
-#include <unistd.h>
 
 const double rig_scale = 0x1p40;
 
@@ -26,8 +24,7 @@ double rig_key_bytes(const struct rig_config *c, unsigned limbs)
 /* Twice what a last-level cache may hold. */
 unsigned rig_keys(const struct rig_config *c, unsigned at)
 {
-    long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
-    double enough = 2 * (cache > 0 ? (double)cache : 0x1p25);
+    double enough = 2 * (double)machine_cache(3);
     double keys = ceil(enough / rig_key_bytes(c, c->levels[at].limbs));
     double most = (KIT_KEYS - 1) / RIG_LEVELS;
     return (unsigned)fmin(keys, most);

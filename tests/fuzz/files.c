@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The readers of Weft's own files: model data and ciphertexts. The first byte chooses the reader and whether
- * the header is mended (magic, version, kind, length, checksum), so that the fuzzer gets past them.
+ * The readers of Weft's own files. The first byte chooses the reader and whether the header is mended
+ * (magic, version, kind, length, checksum), so that the fuzzer gets past it.
  */
 
 #include <stdlib.h>
@@ -10,97 +10,194 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "client/client.h"
 #include "core/core.h"
 #include "fuzz.h"
 
-enum { HEADER = 64, CHECKED = 56 };
+enum { CHECKED = 56, MEND = 1, LOG_N = 6, SLOTS = 32 };
+static const enum rt_kind kinds[4] = {RT_KIND_CIPHERTEXT, RT_KIND_MODEL_DATA, RT_KIND_SECRET_KEY,
+                                      RT_KIND_EVAL_KEYS};
+static struct core_ctx *ctx;
+static struct rt_interface model;
 
-static struct core_ctx *context(void)
+static void make_model(void)
 {
-    static struct core_ctx *ctx;
     static uint64_t q[2], p[1];
-    static struct rt_interface model;
     static const double mean[] = {0}, std[] = {1};
-    if (ctx)
-        return ctx;
-    q[0] = prime_below((uint64_t)1 << 50, 6);
-    q[1] = prime_below(q[0], 6);
-    p[0] = prime_below(q[1], 6);
+    static const struct rt_key_spec keys[] = {{0, 1}, {1, 0}};
+    uint64_t primes[3], from = (uint64_t)1 << 50;
+    for (int i = 0; i < 3; i++) {
+        from = primes[i] = prime_below(from, LOG_N);
+    }
+    q[0] = primes[0];
+    q[1] = primes[1];
+    p[0] = primes[2];
     const struct rt_packing packing = {.c = 1, .h = 1, .w = 8, .n = 8, .g_h = 1, .g_w = 1, .t_h = 1,
                                        .t_w = 1, .pitch = 8, .block = 8, .num_ct = 1};
-    model = (struct rt_interface){.name = "fuzz", .version = "0", .model_hash = 1,
-                                  .params = {.log_n = 6, .num_q = 2, .num_p = 1, .q = q, .p = p,
-                                             .alpha = 1, .insecure = 1},
-                                  .input = packing, .output = packing, .input_scale = 0x1p30,
-                                  .output_scale = 0x1p30, .input_level = 1, .output_level = 0,
-                                  .range = {0, 1}, .mean = mean, .std = std, .num_outputs = 8};
+    model = (struct rt_interface){.name = "fuzz",
+                                  .version = "0",
+                                  .model_hash = 1,
+                                  .params = {.log_n = LOG_N,
+                                             .num_q = 2,
+                                             .num_p = 1,
+                                             .q = q,
+                                             .p = p,
+                                             .alpha = 1,
+                                             .insecure = 1},
+                                  .keys = keys,
+                                  .num_keys = 2,
+                                  .input = packing,
+                                  .output = packing,
+                                  .input_scale = 0x1p30,
+                                  .output_scale = 0x1p30,
+                                  .input_level = 1,
+                                  .output_level = 0,
+                                  .range = {0, 1},
+                                  .mean = mean,
+                                  .std = std,
+                                  .num_outputs = 8};
     struct rt_error err;
-    if (core_ctx_open(&ctx, &model, &err) != RT_OK)
+    if (core_ctx_open(&ctx, &model, &err) != RT_OK) {
+        fprintf(stderr, "%s\n", err.text);
         abort();
-    return ctx;
+    }
+}
+
+static uint64_t mend(uint8_t *file, size_t bytes, enum rt_kind kind)
+{
+    struct core_header h;
+    bool data = kind == RT_KIND_MODEL_DATA;
+    memcpy(&h, file, sizeof h);
+    memcpy(h.magic, "WEFTFILE", 8);
+    h.version = CORE_VERSION;
+    h.kind = kind;
+    h.flags = data ? 0 : CORE_FLAG_INSECURE;
+    h.zero = 0;
+    h.fingerprint = data ? 0 : ctx->fingerprint;
+    h.model_hash = model.model_hash;
+    h.key_id = data ? 0 : 7;
+    h.payload = bytes - sizeof h;
+    memcpy(file, &h, sizeof h);
+    XXH3_state_t *state = XXH3_createState();
+    XXH3_64bits_reset(state);
+    XXH3_64bits_update(state, file, CHECKED);
+    XXH3_64bits_update(state, file + sizeof h, bytes - sizeof h);
+    h.checksum = XXH3_64bits_digest(state);
+    XXH3_freeState(state);
+    memcpy(file, &h, sizeof h);
+    return h.checksum;
+}
+
+static int path_of(char path[64], const uint8_t *file, size_t bytes)
+{
+    int fd = memfd_create("file", MFD_CLOEXEC);
+    if (fd < 0 || write(fd, file, bytes) != (ssize_t)bytes) {
+        abort();
+    }
+    snprintf(path, 64, "/proc/self/fd/%d", fd);
+    return fd;
+}
+
+static enum rt_status read_data(const char *path, uint64_t checksum, struct rt_error *err)
+{
+    rt_data *d;
+    enum rt_status status = rt_data_open(&d, model.model_hash, checksum, path, err);
+    if (status != RT_OK) {
+        return status;
+    }
+    uint64_t work = 0; /* a file may ask for much more than a fuzzer waits for */
+    for (uint64_t i = 0; i < d->num_plains && work < 1 << 22; i++) {
+        double *slots = calloc(d->plains[i].n, sizeof *slots);
+        work += (uint64_t)d->plains[i].n * (1 + d->plains[i].num_rects);
+        if (slots) {
+            core_plain_slots(d, i, slots);
+        }
+        free(slots);
+    }
+    rt_data_close(d);
+    return RT_OK;
+}
+
+static enum rt_status read_ciphertext(const char *path, struct rt_error *err)
+{
+    struct core_ct_file f;
+    const struct core_ct_spec spec = {.num_ct = 1, .level = 1, .scale = 0x1p30};
+    static uint64_t ct[2 * 2 << LOG_N];
+    enum rt_status status = core_ct_open(&f, path, ctx, model.model_hash, 0, &spec, err);
+    if (status == RT_OK) {
+        status = core_ct_read(&f, 0, ct, err);
+        core_ct_close(&f);
+    }
+    return status;
+}
+
+static enum rt_status read_secret(const char *path, struct rt_error *err)
+{
+    rt_secret *s;
+    enum rt_status status = rt_secret_load(&s, &model, path, err);
+    if (status == RT_OK) {
+        rt_secret_free(s);
+    }
+    return status;
+}
+
+/* Through the server's only entrance, with model data in which there is nothing. */
+static enum rt_status read_keys(const char *path, struct rt_error *err)
+{
+    static const uint64_t reg_words[1] = {0};
+    static const uint32_t regs[1] = {0};
+    static struct rt_program program = {.interface = &model,
+                                        .num_regs = 1,
+                                        .reg_words = reg_words,
+                                        .input_regs = regs,
+                                        .output_regs = regs};
+    static char empty[64];
+    if (program.data_checksum == 0) {
+        uint8_t file[64 + 32] = {0};
+        program.data_checksum = mend(file, sizeof file, RT_KIND_MODEL_DATA);
+        path_of(empty, file, sizeof file);
+    }
+    rt_eval *e;
+    enum rt_status status = rt_eval_open(&e, &program, empty, path, 1, err);
+    if (status == RT_OK) {
+        rt_eval_close(e);
+    }
+    return status;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size < 1 + HEADER)
+    if (size == 0) {
         return 0;
-    struct core_ctx *ctx = context();
-    uint8_t choice = data[0];
-    size_t bytes = size - 1;
-    uint8_t *file = malloc(bytes);
-    if (!file)
-        return 0;
-    memcpy(file, data + 1, bytes);
-    struct core_header h;
-    memcpy(&h, file, sizeof h);
-    if (choice & 1) {
-        memcpy(h.magic, "WEFTFILE", 8);
-        h.version = CORE_VERSION;
-        h.kind = choice & 2 ? RT_KIND_MODEL_DATA : RT_KIND_CIPHERTEXT;
-        h.flags = choice & 2 ? 0 : CORE_FLAG_INSECURE;
-        h.zero = 0;
-        h.fingerprint = choice & 2 ? 0 : ctx->fingerprint;
-        h.model_hash = 1;
-        h.key_id = choice & 2 ? 0 : 7;
-        h.payload = bytes - HEADER;
-        memcpy(file, &h, sizeof h);
-        XXH3_state_t *state = XXH3_createState();
-        XXH3_64bits_reset(state);
-        XXH3_64bits_update(state, file, CHECKED);
-        XXH3_64bits_update(state, file + HEADER, bytes - HEADER);
-        h.checksum = XXH3_64bits_digest(state);
-        XXH3_freeState(state);
-        memcpy(file, &h, sizeof h);
     }
-    int fd = memfd_create("file", 0);
-    if (fd < 0 || write(fd, file, bytes) != (ssize_t)bytes)
-        abort();
+    if (!ctx) {
+        make_model();
+    }
+    size_t bytes = size - 1;
+    uint8_t choice = data[0], *file = malloc(bytes + 1);
+    enum rt_kind kind = kinds[choice >> 1 & 3];
+    struct core_header h = {.checksum = 0};
+    if (!file) {
+        return 0;
+    }
+    memcpy(file, data + 1, bytes);
+    if (bytes >= sizeof h) {
+        if (choice & MEND) {
+            mend(file, bytes, kind);
+        }
+        memcpy(&h, file, sizeof h);
+    }
     char path[64];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    struct rt_error err;
-    if (choice & 2) {
-        rt_data *d = NULL;
-        if (rt_data_open(&d, h.model_hash, h.checksum, path, &err) == RT_OK) {
-            for (uint64_t i = 0; i < d->num_plains; i++) {
-                double *slots = calloc(d->plains[i].n, sizeof *slots);
-                if (slots)
-                    core_plain_slots(d, i, slots);
-                free(slots);
-            }
-            rt_data_close(d);
-        }
-    } else {
-        struct core_ct_file f;
-        const struct core_ct_spec spec = {.num_ct = 1, .level = 1, .scale = 0x1p30};
-        if (core_ct_open(&f, path, ctx, 1, 0, &spec, &err) == RT_OK) {
-            uint64_t *ct = malloc(4 * ctx->ring->n * sizeof *ct);
-            if (ct && core_ct_read(&f, 0, ct, &err) != RT_OK)
-                err.text[0] = 0;
-            free(ct);
-            core_ct_close(&f);
-        }
+    int fd = path_of(path, file, bytes);
+    free(file);
+    struct rt_error err = {0};
+    enum rt_status status = kind == RT_KIND_CIPHERTEXT   ? read_ciphertext(path, &err)
+                            : kind == RT_KIND_MODEL_DATA ? read_data(path, h.checksum, &err)
+                            : kind == RT_KIND_SECRET_KEY ? read_secret(path, &err)
+                                                         : read_keys(path, &err);
+    if (status != RT_OK && err.text[0] == 0) {
+        abort(); /* a refusal without a word */
     }
     close(fd);
-    free(file);
     return 0;
 }

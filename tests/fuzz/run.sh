@@ -1,44 +1,50 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Builds every fuzz target with libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer, and runs each for
-# SECONDS from the seeds in the repository. usage: tests/fuzz/run.sh [SECONDS]
+# Runs every fuzz target of a folder (made by `make fuzzers`) for SECONDS, from the repository's seeds and with
+# dictionaries made of the tables and pages that define the words. A crash leaves its input beside the target.
+# usage: tests/fuzz/run.sh BUILD_DIR [SECONDS [pattern]]
+build=$(cd "${1:?usage: tests/fuzz/run.sh BUILD_DIR [SECONDS [pattern]]}" && pwd) || exit 1
+seconds=${2:-20} pattern=${3:-.}
 cd "$(dirname "$0")/../.." || exit 1
-seconds=${1:-20}
-out=build/fuzz
+out=$build/fuzz
 passed=0 failed=0
-command -v clang >/dev/null || { echo "fuzz: needs clang (apt-get install clang)"; exit 1; }
-mkdir -p "$out"
-flags="-std=c11 -D_GNU_SOURCE -DWEFT_VERSION=\"fuzz\" -DWEFT_PREFIX=\"/\" -g -O1 -fopenmp -Iir -Icompiler -Ipasses -Ibackends -Iruntime -Iruntime/app -isystem /usr/include/flint"
 
-seeds() { # target folder
-    mkdir -p "$2"
+seeds() { # target
     case $1 in
-    ir) find tests/golden -name '*.ir' -exec cp {} "$2" \; ;;
-    yaml) find tests/golden examples -name '*.yaml' -exec cp {} "$2" \; ;;
-    weights) find tests/golden examples -name '*.safetensors' -size -90k -exec cp {} "$2" \; ;;
-    image) find examples -name '*.png' -exec cp {} "$2" \; ;;
-    esac
+    ir) find tests/golden tests/fuzz/seeds/ir -name '*.ir' ;;
+    yaml | pipeline) find tests/golden tests/fuzz/seeds/yaml -name '*.yaml' ;;
+    weights) find tests/golden examples -name '*.safetensors' -size -90k ;;
+    image) find tests/fuzz/seeds/image -type f; find examples -name '*.png' ;;
+    files) find tests/fuzz/seeds/files -type f ;;
+    esac 2>/dev/null
 }
 
-for f in tests/fuzz/*.c; do
-    t=$(basename "$f" .c)
-    case $t in
-    ir|weights|yaml) src="$(ls ir/*.c ir/base/*.c passes/*.c backends/*/*.c compiler/*.c | grep -v compiler/main.c)" libs="-lyaml -ljansson -lxxhash -lflint -lm" ;;
-    *) src="$(ls runtime/*/*.c)" libs="-lsodium -lxxhash -ljansson -lpng -ljpeg -lm" ;;
-    esac
-    portable=
-    case $t in ir|weights|yaml) ;; *) portable=-DWEFT_PORTABLE_ONLY ;; esac
-    # shellcheck disable=SC2086
-    clang $flags $portable -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all "$f" $src $libs -o "$out/$t" || { failed=$((failed + 1)); continue; }
-    seeds "$t" "$out/$t.corpus"
-    if ASAN_OPTIONS=detect_leaks=0 "$out/$t" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -max_len=65536 \
-        -artifact_prefix="$out/$t." "$out/$t.corpus" >"$out/$t.log" 2>&1; then
+words() { # target: what its texts are made of
+    case $1 in
+    ir) sed -n 's/^[A-Z]* *( *\([a-z_0-9]*\),.*/\1/p' ir/ops.def ir/attrs.def ;;
+    yaml | pipeline) grep -o '`[a-z_0-9]*`' compiler/MODEL.md | tr -d '\140' ;;
+    files) printf '%s\n' WEFTFILE ;;
+    weights) printf '%s\n' dtype shape data_offsets __metadata__ F64 F32 F16 BF16 I64 ;;
+    image) printf '%s\n' IHDR IDAT IEND PLTE tRNS NUMPY descr fortran_order shape True False '<f4' '<f8' '|u1' ;;
+    esac | LC_ALL=C sort -u | sed -n 's/..*/"&"/p'
+}
+
+for program in "$out"/*; do
+    t=$(basename "$program")
+    case $t in *.*) continue ;; esac
+    [ -x "$program" ] && echo "$t" | grep -Eq "$pattern" || continue
+    mkdir -p "$out/$t.corpus"
+    seeds "$t" | while read -r f; do cp "$f" "$out/$t.corpus/seed_$(echo "$f" | tr / _)"; done
+    words "$t" >"$out/$t.dict"
+    if ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=1 "$program" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -max_len=65536 \
+        -dict="$out/$t.dict" -artifact_prefix="$out/$t." "$out/$t.corpus" >"$out/$t.log" 2>&1; then
         passed=$((passed + 1))
-        echo "ok   $t: $(grep -E 'Done [0-9]+ runs' "$out/$t.log")"
+        echo "ok   $t: $(grep -oE 'Done [0-9]+ runs' "$out/$t.log"), $(grep -oE 'cov: [0-9]+' "$out/$t.log" | tail -n 1)"
     else
         failed=$((failed + 1))
-        echo "FAIL $t:"; tail -n 20 "$out/$t.log"
+        echo "FAIL $t:"
+        grep -vE '^#[0-9]+[[:space:]]+(NEW|REDUCE|pulse|RELOAD|INITED)' "$out/$t.log" | tail -n 40
     fi
 done
 echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+[ "$failed" = 0 ] && [ "$passed" != 0 ]

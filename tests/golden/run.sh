@@ -98,9 +98,9 @@ usage() { # cli/NAME.cmd: both streams, then the exit status
     eval "set -- \"$1\" $(cat "$1.cmd")"
     name=$1
     shift
-    "$weft" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
+    env -u WEFT_EXTRA_CFLAGS "$weft" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
     status=$?
-    { cat "$tmp/out"; sed -e "s,$tmp,TMP,g" -e 's/\(tmp\)[A-Za-z0-9]\{6\}/\1XXXXXX/g' "$tmp/err"; echo "exit $status"; } >"$tmp/all"
+    { cat "$tmp/out"; sed -e "s,$tmp,TMP,g" -e 's/ -I [^ ]*/ -I DIR/g' -e 's/\(tmp\)[A-Za-z0-9]\{6\}/\1XXXXXX/g' "$tmp/err"; echo "exit $status"; } >"$tmp/all"
     why=$(same "$name.want.out" "$tmp/all")
     if [ -z "$why" ]; then ok "cli/$name"; else bad "cli/$name" "$why"; fi
 }

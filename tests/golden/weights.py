@@ -87,3 +87,10 @@ with open("reject/text.safetensors", "wb") as f:
     f.write(b"these are not weights\n")
 with open("reject/hello.safetensors", "wb") as f:
     f.write(struct.pack("<Q", 2**40) + b"{}")
+
+zero = {
+    "conv.weight": ([2, 1, 3, 3], [0.0] * 18, "F32"),
+    "conv.bias": ([2], [1.0, 2.0], "F32"),
+    "fc.weight": ([3, 2], [0.5] * 6, "F32"),
+}
+write("cli/zero.safetensors", zero)

@@ -32,9 +32,19 @@ struct oracle_case {
     uint32_t cts_in, cts_out, products, naive, baby, giant; /* expected */
 };
 
-#define ONE {1, 1}
-#define ZERO {0, 0}
-#define TWO {2, 2}
+#define ONE                                                                                        \
+    {                                                                                              \
+        1, 1                                                                                       \
+    }
+#define ZERO                                                                                       \
+    {                                                                                              \
+        0, 0                                                                                       \
+    }
+#define TWO                                                                                        \
+    {                                                                                              \
+        2, 2                                                                                       \
+    }
+/* clang-format off */
 static const struct oracle_case table[] = {
     {"3x3 s1, g=2", 64, 1, 16, 16, TWO, ONE, 0, IDENTITY, 1, {3, 3}, ONE, ONE, ONE, 1, 1, IDENTITY, 4, 4, 36, 12, 12, 0},
     {"3x3 s1, g=2, 13x11", 64, 2, 13, 11, TWO, ONE, 0, IDENTITY, 2, {3, 3}, ONE, ONE, ONE, 1, 1, IDENTITY, 8, 8, 144, 24, 24, 0},
@@ -60,11 +70,19 @@ static const struct oracle_case table[] = {
     {"nearest x2, t=2 -> 1", 256, 16, 4, 4, ONE, TWO, 0, IDENTITY, 16, ONE, ONE, ZERO, ONE, 16, 2, STAY, 1, 4, 16, 8, 8, 0},
     {"nearest x2, t=4 -> 2", 256, 64, 2, 2, ONE, {4, 4}, 0, IDENTITY, 64, ONE, ONE, ZERO, ONE, 64, 2, STAY, 1, 4, 16, 8, 8, 0},
 };
+/* clang-format on */
 enum { CASES = sizeof table / sizeof *table };
 
-static struct layout input_layout(struct prog *p, const struct oracle_case *k) {
-    struct layout l = {.c = k->c, .h = k->h, .w = k->w, .n = k->n, .g_h = k->g[0], .g_w = k->g[1],
-                       .t_h = k->t[0], .t_w = k->t[1]};
+static struct layout input_layout(struct prog *p, const struct oracle_case *k)
+{
+    struct layout l = {.c = k->c,
+                       .h = k->h,
+                       .w = k->w,
+                       .n = k->n,
+                       .g_h = k->g[0],
+                       .g_w = k->g[1],
+                       .t_h = k->t[0],
+                       .t_w = k->t[1]};
     uint32_t rows = (l.h + l.g_h - 1) / l.g_h;
     uint32_t row = l.t_w * ((l.w + l.g_w - 1) / l.g_w);
     l.pitch = k->pitch ? k->pitch : row;
@@ -85,7 +103,9 @@ static struct layout input_layout(struct prog *p, const struct oracle_case *k) {
 
 /* Channel order after a stride that repacks s*s ciphertexts into one, or an upsampling that does the
  * reverse, without moving channels; `o` has its t set. */
-static const uint32_t *stay(struct prog *p, const struct oracle_case *k, const struct layout *in, const struct layout *o) {
+static const uint32_t *stay(struct prog *p, const struct oracle_case *k, const struct layout *in,
+                            const struct layout *o)
+{
     uint32_t *perm = arena_array(p->arena, in->c, sizeof *perm);
     uint32_t m2 = o->t_h * o->t_w;
     for (uint32_t c = 0; c < in->c; c++) {
@@ -109,8 +129,15 @@ static const uint32_t *stay(struct prog *p, const struct oracle_case *k, const s
     return perm;
 }
 
-static struct layout output_layout(struct prog *p, const struct oracle_case *k, const struct layout *in, const struct lmap *m) {
-    struct layout o = {.c = m->out[0], .h = m->out[1], .w = m->out[2], .n = k->n, .pitch = in->pitch, .block = in->block};
+static struct layout output_layout(struct prog *p, const struct oracle_case *k,
+                                   const struct layout *in, const struct lmap *m)
+{
+    struct layout o = {.c = m->out[0],
+                       .h = m->out[1],
+                       .w = m->out[2],
+                       .n = k->n,
+                       .pitch = in->pitch,
+                       .block = in->block};
     layout_stride(k->g[0], k->t[0], k->s[0], &o.g_h, &o.t_h);
     layout_stride(k->g[1], k->t[1], k->s[1], &o.g_w, &o.t_w);
     if (k->up > 1) {
@@ -122,18 +149,23 @@ static struct layout output_layout(struct prog *p, const struct oracle_case *k, 
     return o;
 }
 
-static uint32_t build_map(struct prog *p, const struct oracle_case *k, uint64_t *rng) {
+static uint32_t build_map(struct prog *p, const struct oracle_case *k, uint64_t *rng)
+{
     struct build b = build_at(p, NO_LOC, k->name);
     struct layout in = input_layout(p, k);
-    struct lterm t = {.in = {k->c, k->h, k->w}, .groups = k->groups, .stride = {k->s[0], k->s[1]},
-                      .dilation = {k->d[0], k->d[1]}, .up = {k->up, k->up},
+    struct lterm t = {.in = {k->c, k->h, k->w},
+                      .groups = k->groups,
+                      .stride = {k->s[0], k->s[1]},
+                      .dilation = {k->d[0], k->d[1]},
+                      .up = {k->up, k->up},
                       .pad = {k->p[0], k->p[0], k->p[1], k->p[1]}};
     int64_t dims[4] = {k->out, k->c / k->groups, k->k[0], k->k[1]};
     t.weight = ir_random_const(&b, rng, dims, 4, 0);
     t.in_layout = prog_add_layout(p, &in);
     struct lmap m = {.out = {k->out}, .num_terms = 1, .term = &t};
     for (uint32_t i = 0; i < 2; i++) {
-        m.out[1 + i] = window_size(t.in[1 + i] * k->up, k->k[i], k->s[i], k->p[i], k->p[i], k->d[i]);
+        m.out[1 + i] =
+            window_size(t.in[1 + i] * k->up, k->k[i], k->s[i], k->p[i], k->p[i], k->d[i]);
     }
     struct layout out = output_layout(p, k, &p->layouts[t.in_layout], &m);
     m.out_layout = prog_add_layout(p, &out);
@@ -141,7 +173,8 @@ static uint32_t build_map(struct prog *p, const struct oracle_case *k, uint64_t 
 }
 
 /* Number of set flags of a table that the diagonals mark. */
-static uint32_t marked(const bool *flag, size_t len) {
+static uint32_t marked(const bool *flag, size_t len)
+{
     uint32_t sum = 0;
     for (size_t i = 0; i < len; i++) {
         sum += flag[i];
@@ -149,7 +182,9 @@ static uint32_t marked(const bool *flag, size_t len) {
     return sum;
 }
 
-static void check_counts(const struct oracle_case *k, const struct layout *in, const struct layout *out, const struct diagonals *d) {
+static void check_counts(const struct oracle_case *k, const struct layout *in,
+                         const struct layout *out, const struct diagonals *d)
+{
     struct arena *a = arena_new();
     bool *naive = arena_array(a, (size_t)in->num_ct * k->n, 1);
     bool *baby = arena_array(a, (size_t)in->num_ct * k->n, 1);
@@ -163,15 +198,20 @@ static void check_counts(const struct oracle_case *k, const struct layout *in, c
         giant[(size_t)x->out_ct * in->b + blocks] = blocks != 0;
     }
     cr_expect_eq(d->len, k->products, "%s: %u products, not %u", k->name, d->len, k->products);
-    uint32_t rotations[3] = {marked(naive, (size_t)in->num_ct * k->n), marked(baby, (size_t)in->num_ct * k->n),
+    uint32_t rotations[3] = {marked(naive, (size_t)in->num_ct * k->n),
+                             marked(baby, (size_t)in->num_ct * k->n),
                              marked(giant, (size_t)out->num_ct * in->b)};
-    cr_expect_eq(rotations[0], k->naive, "%s: %u rotations, not %u", k->name, rotations[0], k->naive);
-    cr_expect_eq(rotations[1], k->baby, "%s: %u baby steps, not %u", k->name, rotations[1], k->baby);
-    cr_expect_eq(rotations[2], k->giant, "%s: %u giant steps, not %u", k->name, rotations[2], k->giant);
+    cr_expect_eq(rotations[0], k->naive, "%s: %u rotations, not %u", k->name, rotations[0],
+                 k->naive);
+    cr_expect_eq(rotations[1], k->baby, "%s: %u baby steps, not %u", k->name, rotations[1],
+                 k->baby);
+    cr_expect_eq(rotations[2], k->giant, "%s: %u giant steps, not %u", k->name, rotations[2],
+                 k->giant);
     arena_free(a);
 }
 
-ParameterizedTestParameters(layout_oracle, values_and_counts) {
+ParameterizedTestParameters(layout_oracle, values_and_counts)
+{
     int *index = cr_malloc(CASES * sizeof *index);
     for (int i = 0; i < CASES; i++) {
         index[i] = i;
@@ -179,7 +219,8 @@ ParameterizedTestParameters(layout_oracle, values_and_counts) {
     return cr_make_param_array(int, index, CASES);
 }
 
-ParameterizedTest(int *index, layout_oracle, values_and_counts) {
+ParameterizedTest(int *index, layout_oracle, values_and_counts)
+{
     const struct oracle_case *k = &table[*index];
     uint64_t rng = kit_seed();
     struct arena *a = arena_new();
@@ -212,39 +253,45 @@ ParameterizedTest(int *index, layout_oracle, values_and_counts) {
     layout_pack(out, y, want);
     ir_apply_diagonals(p, &rng, map, cts, got);
     for (size_t s = 0; s < slots; s++) {
-        cr_assert_lt(fabs(got[s] - want[s]), 1e-9, "%s: slot %zu is %g, should be %g", k->name, s, got[s], want[s]);
+        cr_assert_lt(fabs(got[s] - want[s]), 1e-9, "%s: slot %zu is %g, should be %g", k->name, s,
+                     got[s], want[s]);
     }
     arena_free(a);
 }
 
 /* The closed form behind the table: (g + K - 1)^2 - g^2 rotations for each channel group. */
-Test(layout_oracle, interleaving_saves_rotations) {
+Test(layout_oracle, interleaving_saves_rotations)
+{
     for (uint32_t g = 2; g <= 8; g++) {
         for (uint32_t k = 3; k <= 7; k += 2) {
             uint64_t rng = g;
             struct arena *a = arena_new();
             struct prog *p = prog_new(a, STAGE_SLOT);
             int32_t pad = (int32_t)(k / 2);
-            struct oracle_case c = {"square", 1024, 1, 8 * g, 8 * g, {g, g}, ONE, 0, IDENTITY, 1, {k, k}, ONE,
-                                    {pad, pad}, ONE, 1, 1, IDENTITY, 0, 0, 0, 0, 0, 0};
+            struct oracle_case c = {"square", 1024, 1,      8 * g, 8 * g,      {g, g}, ONE, 0,
+                                    IDENTITY, 1,    {k, k}, ONE,   {pad, pad}, ONE,    1,   1,
+                                    IDENTITY, 0,    0,      0,     0,          0,      0};
             struct diagonals d = lmap_diagonals(p, build_map(p, &c, &rng), false, a);
             bool *seen = arena_array(a, (size_t)g * g * c.n, 1);
             for (uint32_t i = 0; i < d.len; i++) {
                 seen[(size_t)d.at[i].in_ct * c.n + d.at[i].offset] = d.at[i].offset != 0;
             }
-            cr_expect_eq(marked(seen, (size_t)g * g * c.n), (g + k - 1) * (g + k - 1) - g * g, "g=%u K=%u", g, k);
+            cr_expect_eq(marked(seen, (size_t)g * g * c.n), (g + k - 1) * (g + k - 1) - g * g,
+                         "g=%u K=%u", g, k);
             arena_free(a);
         }
     }
 }
 
 /* 64 -> 64 channels, 3x3, on 8x8, in the layout of a third-stage ResNet: quick enough to be asked often. */
-Test(layout_oracle, a_large_layer_takes_milliseconds) {
+Test(layout_oracle, a_large_layer_takes_milliseconds)
+{
     uint64_t rng = 1;
     struct arena *a = arena_new();
     struct prog *p = prog_new(a, STAGE_SLOT);
-    struct oracle_case c = {"64 to 64", 4096, 64, 8, 8, ONE, {4, 4}, 0, IDENTITY, 64, {3, 3}, ONE, ONE, ONE,
-                            1, 1, IDENTITY, 0, 0, 0, 0, 0, 0};
+    struct oracle_case c = {"64 to 64", 4096, 64,     8,   8,   ONE, {4, 4}, 0,
+                            IDENTITY,   64,   {3, 3}, ONE, ONE, ONE, 1,      1,
+                            IDENTITY,   0,    0,      0,   0,   0,   0};
     uint32_t map = build_map(p, &c, &rng);
     struct timespec t0, t1;
     timespec_get(&t0, TIME_UTC);

@@ -9,11 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint32_t one_of(uint64_t *rng, uint32_t len, const uint32_t *v) {
+static uint32_t one_of(uint64_t *rng, uint32_t len, const uint32_t *v)
+{
     return v[ir_pick(rng, 0, len - 1)];
 }
 
-static void describe(const struct prog *p, char *text, size_t size) {
+static void describe(const struct prog *p, char *text, size_t size)
+{
     struct str s;
     str_init(&s, p->arena);
     prog_print(p, &s);
@@ -21,11 +23,13 @@ static void describe(const struct prog *p, char *text, size_t size) {
 }
 
 /* A term that fits m->out, or decides it when `decide`. */
-static struct lterm random_term(struct build *b, uint64_t *rng, struct lmap *m, bool decide) {
+static struct lterm random_term(struct build *b, uint64_t *rng, struct lmap *m, bool decide)
+{
     struct lterm t = {.in_layout = NONE};
     uint32_t sizes[] = {1, 3, 5, 7, 8, 9, 13};
     uint32_t kernel[2];
-    t.wrap = (enum wrap)one_of(rng, 4, (uint32_t[]){WRAP_ZEROS, WRAP_ZEROS, WRAP_CIRCULAR, WRAP_SPIRAL});
+    t.wrap =
+        (enum wrap)one_of(rng, 4, (uint32_t[]){WRAP_ZEROS, WRAP_ZEROS, WRAP_CIRCULAR, WRAP_SPIRAL});
     for (uint32_t i = 0; i < 2; i++) {
         if (decide) {
             t.in[1 + i] = one_of(rng, 7, sizes);
@@ -36,8 +40,8 @@ static struct lterm random_term(struct build *b, uint64_t *rng, struct lmap *m, 
                 kernel[i] = ir_pick(rng, 1, 4);
                 t.pad[2 * i] = (int32_t)ir_pick(rng, 0, 4) - 1;
                 t.pad[2 * i + 1] = (int32_t)ir_pick(rng, 0, 4) - 1;
-                m->out[1 + i] = window_size(t.in[1 + i] * t.up[i], kernel[i], t.stride[i], t.pad[2 * i],
-                                            t.pad[2 * i + 1], t.dilation[i]);
+                m->out[1 + i] = window_size(t.in[1 + i] * t.up[i], kernel[i], t.stride[i],
+                                            t.pad[2 * i], t.pad[2 * i + 1], t.dilation[i]);
             } while (m->out[1 + i] == 0);
         } else { /* 1x1 */
             t.in[1 + i] = m->out[1 + i];
@@ -58,11 +62,25 @@ static struct lterm random_term(struct build *b, uint64_t *rng, struct lmap *m, 
 }
 
 /* What the random maps must cover, counted. */
-enum { FOLDED, WIDENED, INTERLEAVED, GAPPED, PERMUTED, GROUPED, UPSAMPLED, CIRCULAR, SPIRAL, NEGATIVE_PAD, NUM_COVERED };
-static const char *const covered_name[] = {"n_in > n_out", "n_in < n_out", "g > 1", "t > 1", "perm", "groups",
-                                           "up", "circular", "spiral", "negative padding"};
+enum {
+    FOLDED,
+    WIDENED,
+    INTERLEAVED,
+    GAPPED,
+    PERMUTED,
+    GROUPED,
+    UPSAMPLED,
+    CIRCULAR,
+    SPIRAL,
+    NEGATIVE_PAD,
+    NUM_COVERED
+};
+static const char *const covered_name[] = {"n_in > n_out", "n_in < n_out",    "g > 1", "t > 1",
+                                           "perm",         "groups",          "up",    "circular",
+                                           "spiral",       "negative padding"};
 
-static void count_covered(const struct prog *p, const struct lmap *m, uint32_t covered[NUM_COVERED]) {
+static void count_covered(const struct prog *p, const struct lmap *m, uint32_t covered[NUM_COVERED])
+{
     const struct layout *out = &p->layouts[m->out_layout];
     for (uint32_t i = 0; i < m->num_terms; i++) {
         const struct lterm *t = &m->term[i];
@@ -80,7 +98,8 @@ static void count_covered(const struct prog *p, const struct lmap *m, uint32_t c
     }
 }
 
-static void one_map(uint64_t seed, uint32_t covered[NUM_COVERED]) {
+static void one_map(uint64_t seed, uint32_t covered[NUM_COVERED])
+{
     uint64_t rng = seed;
     struct arena *a = arena_new();
     struct prog *p = prog_new(a, STAGE_SLOT);
@@ -124,22 +143,25 @@ static void one_map(uint64_t seed, uint32_t covered[NUM_COVERED]) {
         if (!(fabs(got[s] - want[s]) < 1e-9)) {
             char text[4096];
             describe(p, text, sizeof text);
-            cr_assert_fail("seed %llu: slot %zu is %g, should be %g\n%s", (unsigned long long)seed, s, got[s], want[s], text);
+            cr_assert_fail("seed %llu: slot %zu is %g, should be %g\n%s", (unsigned long long)seed,
+                           s, got[s], want[s], text);
         }
     }
     count_covered(p, &m, covered);
     arena_free(a);
 }
 
-Test(lmap, diagonals_agree_with_the_definition) {
+Test(lmap, diagonals_agree_with_the_definition)
+{
     uint64_t seed = kit_seed();
     const char *trials = getenv("TRIALS");
-    unsigned long count = trials ? strtoul(trials, NULL, 10) : 600;
+    unsigned long count = trials && *trials ? strtoul(trials, NULL, 10) : 600;
     uint32_t covered[NUM_COVERED] = {0};
     for (unsigned long i = 0; i < count; i++) {
         one_map(seed + i, covered);
     }
     for (int i = 0; i < NUM_COVERED; i++) {
-        cr_assert(10 * covered[i] >= count / 10, "only %u of %lu maps have %s", covered[i], count, covered_name[i]);
+        cr_assert(10 * covered[i] >= count / 10, "only %u of %lu maps have %s", covered[i], count,
+                  covered_name[i]);
     }
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "backends.h"
-#include "nn_build.h"
+#include "nn_kit.h"
 #include "random_net.h"
 
 #include <criterion/criterion.h>
@@ -41,14 +41,6 @@ static void check_text(struct arena *a, const struct prog *p)
               "dump does not read back:\n%s\n%s", once.s, twice.s);
 }
 
-static uint32_t depth_of(const struct prog *p)
-{
-    uint32_t deepest = 0, *depth = nn_depths(p);
-    for (uint32_t i = 0; i < p->nodes.len; i++)
-        deepest = depth[i] > deepest ? depth[i] : deepest;
-    return deepest;
-}
-
 static void only_ops(const struct prog *p, const char *pass, const enum op *ops, uint32_t len)
 {
     for (uint32_t i = 0; i < p->nodes.len; i++) {
@@ -86,12 +78,12 @@ static void check_net(uint64_t seed, const struct random_net *limits)
             only_ops(p, "nn_linear", after_linear, sizeof after_linear / sizeof *after_linear);
         if (i == pass_find("nn_poly")) {
             only_ops(p, "nn_poly", after_poly, sizeof after_poly / sizeof *after_poly);
-            before = depth_of(p);
+            before = nn_kit_depth(p);
         }
         if (i == pass_find("nn_fold"))
-            cr_assert(depth_of(p) <= before,
+            cr_assert(nn_kit_depth(p) <= before,
                       "SEED=%llu: nn_fold makes the program deeper: %u, was %u",
-                      (unsigned long long)seed, depth_of(p), before);
+                      (unsigned long long)seed, nn_kit_depth(p), before);
     }
     arena_free(a);
 }
@@ -99,7 +91,7 @@ static void check_net(uint64_t seed, const struct random_net *limits)
 Test(nn_passes, random_networks)
 {
     uint64_t seed = random_seed(1);
-    uint32_t trials = random_trials(300);
+    uint32_t trials = random_trials(200);
     for (uint32_t i = 0; i < trials; i++)
         check_net(seed + i, NULL);
 }
@@ -109,7 +101,7 @@ Test(nn_passes, random_plain_networks)
     uint64_t seed = random_seed(5);
     struct random_net limits = {
         .plain = true, .max_layers = 14, .max_elements = 600, .max_degree = 4};
-    uint32_t trials = random_trials(100);
+    uint32_t trials = random_trials(60);
     for (uint32_t i = 0; i < trials; i++)
         check_net(seed + i, &limits);
 }

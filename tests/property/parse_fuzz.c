@@ -17,7 +17,8 @@ struct buffer {
     size_t len, cap;
 };
 
-static void splice(struct buffer *b, size_t at, size_t gone, const char *s, size_t len) {
+static void splice(struct buffer *b, size_t at, size_t gone, const char *s, size_t len)
+{
     if (b->len - gone + len > b->cap) {
         return;
     }
@@ -26,31 +27,56 @@ static void splice(struct buffer *b, size_t at, size_t gone, const char *s, size
     b->len = b->len - gone + len;
 }
 
-static size_t line_start(const struct buffer *b, size_t at) {
+static size_t line_start(const struct buffer *b, size_t at)
+{
     while (at > 0 && b->s[at - 1] != '\n') {
         at--;
     }
     return at;
 }
 
-static size_t line_end(const struct buffer *b, size_t at) {
+static size_t line_end(const struct buffer *b, size_t at)
+{
     while (at < b->len && b->s[at] != '\n') {
         at++;
     }
     return at < b->len ? at + 1 : at;
 }
 
-static bool digit(char c) {
+static bool digit(char c)
+{
     return c >= '0' && c <= '9';
 }
 
 /* One change somewhere. */
-static void damage(struct buffer *b, uint64_t *rng) {
-    static const char *const numbers[] = {"0", "1", "2", "3", "16", "17", "64", "65536", "131072", "16777216", "268435456",
-                                          "2147483647", "2147483648", "4294967295", "4294967296", "9223372036854775807",
-                                          "9223372036854775808", "-1", "-2147483648", "1e308", "1e-320", "99999999999999999999"};
-    static const char *const words[] = {"input", "output", "mul", "add", "lin", "pmac", "rot", "reg=1", "layout=@0", "map=&0",
-                                        "program", "reference", " : ct 16", " : vec 8", "@0", "$0", "%0", "[", "]", "\"", "#", "\n"};
+static void damage(struct buffer *b, uint64_t *rng)
+{
+    static const char *const numbers[] = {"0",
+                                          "1",
+                                          "2",
+                                          "3",
+                                          "16",
+                                          "17",
+                                          "64",
+                                          "65536",
+                                          "131072",
+                                          "16777216",
+                                          "268435456",
+                                          "2147483647",
+                                          "2147483648",
+                                          "4294967295",
+                                          "4294967296",
+                                          "9223372036854775807",
+                                          "9223372036854775808",
+                                          "-1",
+                                          "-2147483648",
+                                          "1e308",
+                                          "1e-320",
+                                          "99999999999999999999"};
+    static const char *const words[] = {
+        "input",     "output", "mul",     "add",       "lin",      "pmac",     "rot", "reg=1",
+        "layout=@0", "map=&0", "program", "reference", " : ct 16", " : vec 8", "@0",  "$0",
+        "%0",        "[",      "]",       "\"",        "#",        "\n"};
     if (b->len == 0) {
         return;
     }
@@ -101,7 +127,8 @@ static void damage(struct buffer *b, uint64_t *rng) {
     }
 }
 
-static char *exact_copy(const char *s, size_t len) {
+static char *exact_copy(const char *s, size_t len)
+{
     char *copy = malloc(len ? len : 1); /* its own size, for the sanitizers */
     memcpy(copy, s, len);
     return copy;
@@ -115,7 +142,8 @@ struct job {
     int outcome;
 };
 
-static void read_and_print(void *ctx) {
+static void read_and_print(void *ctx)
+{
     struct job *j = ctx;
     j->outcome = REFUSED;
     char *text = exact_copy(j->text->s, j->text->len);
@@ -136,10 +164,11 @@ static void read_and_print(void *ctx) {
     j->outcome = VERIFIED;
 }
 
-Test(parse_fuzz, damaged_texts) {
+Test(parse_fuzz, damaged_texts)
+{
     uint64_t rng = kit_seed();
     const char *trials = getenv("TRIALS");
-    unsigned long count = trials ? strtoul(trials, NULL, 10) : 60000;
+    unsigned long count = trials && *trials ? strtoul(trials, NULL, 10) : 60000;
     unsigned outcomes[OUTCOMES] = {0};
     struct buffer b = {malloc(1 << 16), 0, 1 << 16};
     for (unsigned long i = 0; i < count; i++) {
@@ -153,11 +182,14 @@ Test(parse_fuzz, damaged_texts) {
         struct job j = {&b, arena_new(), REFUSED};
         struct caught c = ir_catch(read_and_print, &j);
         bool message = strncmp(c.text, "t.ir:", 5) == 0 || j.outcome == PARSED;
-        cr_assert(!c.bug && (!c.ended || message), "trial %lu: %s\n%.*s", i, c.text, (int)b.len, b.s);
+        cr_assert(!c.bug && (!c.ended || message), "trial %lu: %s\n%.*s", i, c.text, (int)b.len,
+                  b.s);
         outcomes[j.outcome]++;
         arena_free(j.a);
     }
-    printf("%u refused, %u parsed, %u legal\n", outcomes[REFUSED], outcomes[PARSED], outcomes[VERIFIED]);
+    printf("%u refused, %u parsed, %u legal\n", outcomes[REFUSED], outcomes[PARSED],
+           outcomes[VERIFIED]);
     /* otherwise the damage is too small or too large to find anything */
-    cr_expect(outcomes[REFUSED] > count / 4 && outcomes[VERIFIED] > count / 50 && outcomes[PARSED] > count / 200);
+    cr_expect(outcomes[REFUSED] > count / 4 && outcomes[VERIFIED] > count / 50 &&
+              outcomes[PARSED] > count / 200);
 }

@@ -45,6 +45,8 @@ Test(cost, grows_with_the_level)
     }
     cr_assert(cost_pmac(ring, 3, true, 5) > cost_pmac(ring, 3, false, 5));
     cr_assert(cost_pmac(ring, 3, false, 6) > cost_pmac(ring, 3, false, 5));
+    cr_assert_eq(cost_pmac_period(ring, 3, false, 6, 8192), cost_pmac(ring, 3, false, 6));
+    cr_assert(cost_pmac_period(ring, 3, false, 6, 4096) < cost_pmac(ring, 3, false, 6));
 }
 
 /* One digit of all limbs: as many transforms as limbs there are, and every own limb to every special one */

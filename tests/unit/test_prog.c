@@ -53,6 +53,9 @@ Test(prog, derived_programs_grow_apart)
     uint32_t theirs = fill(&c, 3, 5);
     uint32_t ours = fill(&b, 3, 6);
     cr_expect_eq(theirs, ours, "same index, other programs");
+    uint32_t late = fill(&b, 3, 5);
+    cr_expect_eq(late, ours + 1, "what they have is not ours");
+    cr_expect_float_eq(const_values(p, late)[0], 5, 0);
     cr_expect_float_eq(const_values(q, theirs)[0], 5, 0);
     cr_expect_float_eq(const_values(p, ours)[0], 6, 0);
     struct layout l = {.c = 1,

@@ -34,6 +34,14 @@ Test(stats, ckks_by_hand)
     cr_expect_float_eq(s.log2_qp, 140, 0.01);
 }
 
+Test(stats, digits_hold_alpha_primes)
+{
+    struct prog *p = parsed("ckks");
+    p->params.alpha = 2;
+    /* 2 digits of 3+1 limbs, 1 digit of 2+1 */
+    cr_expect_eq(prog_stats(p).key_bytes, 512 * (2 * 4 + 1 * 3));
+}
+
 Test(stats, slot_by_hand)
 {
     struct prog_stats s = prog_stats(parsed("slot"));

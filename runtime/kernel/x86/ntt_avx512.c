@@ -26,74 +26,83 @@
  *     its end.
  */
 #if defined(__x86_64__)
-#include "x86.h"
+#include "ntt_avx512.h"
 
-#include <immintrin.h>
+/* ---- forward */
 
-#define INLINE static inline __attribute__((always_inline))
-
-typedef __m512i vec;
-
-struct consts {
-    vec q, q2, q4, q8; /* multiples of q */
-    vec nq;            /* 2^52 - q */
-    vec mask;          /* 2^52 - 1 */
-};
-
-INLINE struct consts consts_of(uint64_t q)
+/* How many stages the next pass takes when `left` stages stand before the last six. */
+static unsigned pass_stages(unsigned left)
 {
-    struct consts c;
-    c.q = _mm512_set1_epi64((long long)q);
-    c.q2 = _mm512_set1_epi64((long long)(2 * q));
-    c.q4 = _mm512_set1_epi64((long long)(4 * q));
-    c.q8 = _mm512_set1_epi64((long long)(8 * q));
-    c.nq = _mm512_set1_epi64((long long)((UINT64_C(1) << 52) - q));
-    c.mask = _mm512_set1_epi64((long long)MOD_MASK);
-    return c;
+    return left == 1 ? 1 : left % 3 == 0 ? 3 : 2;
 }
 
-INLINE vec load(const uint64_t *p)
-{
-    return _mm512_loadu_si512((const void *)p);
-}
-
-INLINE void store(uint64_t *p, vec v)
-{
-    _mm512_storeu_si512((void *)p, v);
-}
-
-INLINE vec all(uint64_t w)
-{
-    return _mm512_set1_epi64((long long)w);
-}
-
-/* x < 2m -> x mod m: x - m wraps to a huge word when x < m. */
-INLINE vec once(vec x, vec m)
-{
-    return _mm512_min_epu64(x, _mm512_sub_epi64(x, m));
-}
-
-/*
- * y w mod q in [0, 2q), y < 2^52. h = hi(y ws); y w - h q is computed mod 2^52 as
- * lo(y w) + lo(h (2^52 - q)), which is below 2^53 before the mask.
+/* The block of size 2^log whose first twiddle has index k = size / 2^log + (number of the block).
  */
-INLINE vec mul_w(vec y, vec w, vec ws, const struct consts *c)
+INLINE void forward_block(uint64_t *out, const uint64_t *in, unsigned log, size_t k,
+                          const struct plan *p, int tight,
+                          void (*next)(uint64_t *, const uint64_t *, unsigned, size_t,
+                                       const struct plan *))
 {
-    vec zero = _mm512_setzero_si512();
-    vec h = _mm512_madd52hi_epu64(zero, y, ws);
-    vec t = _mm512_madd52lo_epu64(zero, y, w);
-    t = _mm512_madd52lo_epu64(t, h, c->nq);
-    return _mm512_and_si512(t, c->mask);
+    const struct finish plain = {NULL, all(0), all(0), false};
+    if (log == 6) {
+        forward_pass8(out, in, 8, k, p, tight);
+        forward_tail(out, out, p, k - p->size / 64, tight, &plain);
+        return;
+    }
+    unsigned s = pass_stages(log - 6);
+    size_t step = (size_t)1 << (log - s);
+    if (s == 3) {
+        forward_pass8(out, in, step, k, p, tight);
+    } else if (s == 2) {
+        forward_pass4(out, in, step, k, p, tight);
+    } else {
+        forward_pass2(out, in, step, k, p, tight);
+    }
+    if (log - s == 6) {
+        for (size_t i = 0; i < (size_t)1 << s; i++) {
+            forward_pass8(out + i * step, out + i * step, 8, (k << s) + i, p, tight);
+        }
+        for (size_t i = 0; i < (size_t)1 << s; i++) {
+            forward_tail(out + i * step, out + i * step, p, (k << s) + i - p->size / 64, tight,
+                         &plain);
+        }
+        return;
+    }
+    for (size_t i = 0; i < (size_t)1 << s; i++) {
+        next(out + i * step, out + i * step, log - s, (k << s) + i, p);
+    }
 }
 
-/* x' = x + w y, y' = x - w y. reduce: the multiple of q to take from x first, or NULL. */
-INLINE void forward(vec *x, vec *y, vec w, vec ws, const struct consts *c, const vec *reduce)
+static void forward_tight(uint64_t *out, const uint64_t *in, unsigned log, size_t k,
+                          const struct plan *p)
 {
-    vec u = reduce != NULL ? once(*x, *reduce) : *x;
-    vec t = mul_w(*y, w, ws, c);
-    *x = _mm512_add_epi64(u, t);
-    *y = _mm512_sub_epi64(_mm512_add_epi64(u, c->q2), t);
+    forward_block(out, in, log, k, p, 1, forward_tight);
 }
+
+static void forward_loose(uint64_t *out, const uint64_t *in, unsigned log, size_t k,
+                          const struct plan *p)
+{
+    forward_block(out, in, log, k, p, 0, forward_loose);
+}
+
+static void ntt_avx512(uint64_t *out, const uint64_t *in, const struct ntt_table *t, unsigned log_m)
+{
+    if (log_m < 6) {
+        struct kernels ref;
+        k_init_ref(&ref);
+        ref.ntt(out, in, t, log_m);
+        return;
+    }
+    struct plan p;
+    plan_start(&p, t, log_m);
+    if (t->mod.bits <= 48) {
+        forward_loose(out, in, log_m, 1, &p);
+    } else {
+        forward_tight(out, in, log_m, 1, &p);
+    }
+}
+
+/* ---- inverse */
 
 /* x' = x + y, y' = (y - x) w; x, y < bound, a multiple of q. tight: x' brought below 2q. */
 INLINE void inverse(vec *x, vec *y, vec w, vec ws, const struct consts *c, vec bound, int tight)
@@ -103,23 +112,6 @@ INLINE void inverse(vec *x, vec *y, vec w, vec ws, const struct consts *c, vec b
     *x = tight ? once(s, c->q2) : s;
     *y = mul_w(d, w, ws, c);
 }
-
-/* Three forward stages between eight vectors with the seven twiddles at index k, 2k, 4k .. */
-#define FORWARD_8(x0, x1, x2, x3, x4, x5, x6, x7, W, c, first, later)                              \
-    do {                                                                                           \
-        forward(&x0, &x4, W(0), c, first);                                                         \
-        forward(&x1, &x5, W(0), c, first);                                                         \
-        forward(&x2, &x6, W(0), c, first);                                                         \
-        forward(&x3, &x7, W(0), c, first);                                                         \
-        forward(&x0, &x2, W(1), c, later);                                                         \
-        forward(&x1, &x3, W(1), c, later);                                                         \
-        forward(&x4, &x6, W(2), c, later);                                                         \
-        forward(&x5, &x7, W(2), c, later);                                                         \
-        forward(&x0, &x1, W(3), c, later);                                                         \
-        forward(&x2, &x3, W(4), c, later);                                                         \
-        forward(&x4, &x5, W(5), c, later);                                                         \
-        forward(&x6, &x7, W(6), c, later);                                                         \
-    } while (0)
 
 /*
  * After three loose inverse stages x0 < 16q, x1 < 8q, x2, x3 < 4q and the others < 2q: all below 2q
@@ -155,65 +147,6 @@ INLINE void inverse(vec *x, vec *y, vec w, vec ws, const struct consts *c, vec b
         SETTLE(x0, x1, x2, x3, c, tight);                                                          \
     } while (0)
 
-/* out[v] lane u = in[u] lane v. */
-#define TRANSPOSE(x0, x1, x2, x3, x4, x5, x6, x7)                                                  \
-    do {                                                                                           \
-        vec t0 = _mm512_unpacklo_epi64(x0, x1);                                                    \
-        vec t1 = _mm512_unpackhi_epi64(x0, x1);                                                    \
-        vec t2 = _mm512_unpacklo_epi64(x2, x3);                                                    \
-        vec t3 = _mm512_unpackhi_epi64(x2, x3);                                                    \
-        vec t4 = _mm512_unpacklo_epi64(x4, x5);                                                    \
-        vec t5 = _mm512_unpackhi_epi64(x4, x5);                                                    \
-        vec t6 = _mm512_unpacklo_epi64(x6, x7);                                                    \
-        vec t7 = _mm512_unpackhi_epi64(x6, x7);                                                    \
-        vec u0 = _mm512_shuffle_i64x2(t0, t2, 0x88);                                               \
-        vec u1 = _mm512_shuffle_i64x2(t1, t3, 0x88);                                               \
-        vec u2 = _mm512_shuffle_i64x2(t0, t2, 0xdd);                                               \
-        vec u3 = _mm512_shuffle_i64x2(t1, t3, 0xdd);                                               \
-        vec u4 = _mm512_shuffle_i64x2(t4, t6, 0x88);                                               \
-        vec u5 = _mm512_shuffle_i64x2(t5, t7, 0x88);                                               \
-        vec u6 = _mm512_shuffle_i64x2(t4, t6, 0xdd);                                               \
-        vec u7 = _mm512_shuffle_i64x2(t5, t7, 0xdd);                                               \
-        x0 = _mm512_shuffle_i64x2(u0, u4, 0x88);                                                   \
-        x1 = _mm512_shuffle_i64x2(u1, u5, 0x88);                                                   \
-        x2 = _mm512_shuffle_i64x2(u2, u6, 0x88);                                                   \
-        x3 = _mm512_shuffle_i64x2(u3, u7, 0x88);                                                   \
-        x4 = _mm512_shuffle_i64x2(u0, u4, 0xdd);                                                   \
-        x5 = _mm512_shuffle_i64x2(u1, u5, 0xdd);                                                   \
-        x6 = _mm512_shuffle_i64x2(u2, u6, 0xdd);                                                   \
-        x7 = _mm512_shuffle_i64x2(u3, u7, 0xdd);                                                   \
-    } while (0)
-
-/*
- * Twiddles of a pass. Forward stage m of polynomial i uses w[m+i], stages 2m and 4m of its parts
- * w[2m+2i+e], w[4m+4i+e]: with k = m+i these are w[k], w[2k+e], w[4k+e].
- * The inverse uses w[2m-1-i]: with k' = 2m-1-i the others are w[2k'+1-e], w[4k'+3-e].
- */
-#define PAIR(index)  all(w[index]), all(ws[index])
-#define FORWARD_W(s) PAIR((s) == 0 ? k : (s) < 3 ? 2 * k + (s)-1 : 4 * k + (s)-3)
-#define INVERSE_W(s) PAIR((s) == 0 ? k : (s) < 3 ? 2 * k + 2 - (s) : 4 * k + 6 - (s))
-
-/* What the passes of one transform share. */
-struct plan {
-    const uint64_t *w, *ws, *tail; /* tail NULL: build it */
-    size_t size;
-    struct consts c;
-    uint64_t f, fs; /* inverse: the final factor */
-    uint64_t g, gs; /* inverse: the final factor times the last twiddle */
-};
-
-/*
- * Twiddles by lane for the last three stages: three vectors from the tail and the constants w[1],
- * w[2], w[3] (see struct ntt_table). y w[4k+e] is computed as (y w[e]) w[4k]: five multiplications
- * more, and four sevenths of the bytes less.
- */
-#define TAIL(s) load(tail + 16 * (s)), load(tail + 16 * (s) + 8)
-
-INLINE vec times(vec y, size_t e, const struct plan *p)
-{
-    return mul_w(y, all(p->w[e]), all(p->ws[e]), &p->c);
-}
-
 INLINE void inverse_times(vec *x, vec *y, vec w, vec ws, size_t e, const struct plan *p, vec bound,
                           int tight)
 {
@@ -223,243 +156,6 @@ INLINE void inverse_times(vec *x, vec *y, vec w, vec ws, size_t e, const struct 
     *x = tight ? once(s, c->q2) : s;
     *y = mul_w(times(d, e, p), w, ws, c);
 }
-
-/*
- * Tables of many primes do not stay in cache; the tail is asked for this many blocks before it is
- * needed. (The hardware does not see the stream between all the others.)
- */
-#define AHEAD 16u
-
-INLINE void prefetch(const uint64_t *tail)
-{
-    for (size_t i = 0; i < K_TAIL_WORDS; i += 8) {
-        _mm_prefetch((const char *)(tail + i), _MM_HINT_T0);
-    }
-}
-
-/* The tail block for a transform smaller than its table: the same words from w and ws. */
-static void tail_build(uint64_t *tail, const uint64_t *w, const uint64_t *ws, size_t size,
-                       size_t block)
-{
-    for (size_t v = 0; v < 8; v++) {
-        size_t k = size / 8 + 8 * block + v;
-        for (size_t p = 0; p < 3; p++) {
-            tail[16 * p + v] = w[k << p];
-            tail[16 * p + 8 + v] = ws[k << p];
-        }
-    }
-}
-
-/* ---- forward */
-
-/* The last three stages of a block of 64 words, in place; canonical. */
-INLINE void forward_tail(uint64_t *a, const struct plan *p, size_t block, int tight)
-{
-    const struct consts *c = &p->c;
-    const uint64_t *w = p->w;
-    const uint64_t *ws = p->ws;
-    uint64_t local[K_TAIL_WORDS];
-    const uint64_t *tail = local;
-    if (p->tail != NULL) {
-        tail = p->tail + K_TAIL_WORDS * block;
-        if (block + AHEAD < p->size / 64) {
-            prefetch(tail + K_TAIL_WORDS * AHEAD);
-        }
-    } else {
-        tail_build(local, w, ws, p->size, block);
-    }
-    const vec *first = tight ? &c->q2 : &c->q8;
-    const vec *later = tight ? &c->q2 : NULL;
-    vec x0 = load(a), x1 = load(a + 8), x2 = load(a + 16), x3 = load(a + 24);
-    vec x4 = load(a + 32), x5 = load(a + 40), x6 = load(a + 48), x7 = load(a + 56);
-    TRANSPOSE(x0, x1, x2, x3, x4, x5, x6, x7);
-    forward(&x0, &x4, TAIL(0), c, first);
-    forward(&x1, &x5, TAIL(0), c, first);
-    forward(&x2, &x6, TAIL(0), c, first);
-    forward(&x3, &x7, TAIL(0), c, first);
-    x6 = times(x6, 1, p);
-    x7 = times(x7, 1, p);
-    forward(&x0, &x2, TAIL(1), c, later);
-    forward(&x1, &x3, TAIL(1), c, later);
-    forward(&x4, &x6, TAIL(1), c, later);
-    forward(&x5, &x7, TAIL(1), c, later);
-    x3 = times(x3, 1, p);
-    x5 = times(x5, 2, p);
-    x7 = times(x7, 3, p);
-    forward(&x0, &x1, TAIL(2), c, later);
-    forward(&x2, &x3, TAIL(2), c, later);
-    forward(&x4, &x5, TAIL(2), c, later);
-    forward(&x6, &x7, TAIL(2), c, later);
-#define CANONICAL(x)                                                                               \
-    do {                                                                                           \
-        if (!tight) {                                                                              \
-            x = once(once(x, c->q8), c->q4);                                                       \
-        }                                                                                          \
-        x = once(once(x, c->q2), c->q);                                                            \
-    } while (0)
-    CANONICAL(x0);
-    CANONICAL(x1);
-    CANONICAL(x2);
-    CANONICAL(x3);
-    CANONICAL(x4);
-    CANONICAL(x5);
-    CANONICAL(x6);
-    CANONICAL(x7);
-    TRANSPOSE(x0, x1, x2, x3, x4, x5, x6, x7);
-    store(a, x0);
-    store(a + 8, x1);
-    store(a + 16, x2);
-    store(a + 24, x3);
-    store(a + 32, x4);
-    store(a + 40, x5);
-    store(a + 48, x6);
-    store(a + 56, x7);
-}
-
-/* One pass over a block of eight parts of `step` words. k is the index of its first twiddle. */
-INLINE void forward_pass8(uint64_t *out, const uint64_t *in, size_t step, size_t k,
-                          const struct plan *p, int tight)
-{
-    const struct consts *c = &p->c;
-    const uint64_t *w = p->w;
-    const uint64_t *ws = p->ws;
-    const vec *first = tight ? &c->q2 : &c->q8;
-    const vec *later = tight ? &c->q2 : NULL;
-    for (size_t j = 0; j < step; j += 8) {
-        const uint64_t *a = in + j;
-        uint64_t *b = out + j;
-        vec x0 = load(a), x1 = load(a + step), x2 = load(a + 2 * step), x3 = load(a + 3 * step);
-        vec x4 = load(a + 4 * step), x5 = load(a + 5 * step), x6 = load(a + 6 * step);
-        vec x7 = load(a + 7 * step);
-        FORWARD_8(x0, x1, x2, x3, x4, x5, x6, x7, FORWARD_W, c, first, later);
-        store(b, x0);
-        store(b + step, x1);
-        store(b + 2 * step, x2);
-        store(b + 3 * step, x3);
-        store(b + 4 * step, x4);
-        store(b + 5 * step, x5);
-        store(b + 6 * step, x6);
-        store(b + 7 * step, x7);
-    }
-}
-
-INLINE void forward_pass4(uint64_t *out, const uint64_t *in, size_t step, size_t k,
-                          const struct plan *p, int tight)
-{
-    const struct consts *c = &p->c;
-    const uint64_t *w = p->w;
-    const uint64_t *ws = p->ws;
-    const vec *first = tight ? &c->q2 : &c->q8;
-    const vec *later = tight ? &c->q2 : NULL;
-    for (size_t j = 0; j < step; j += 8) {
-        const uint64_t *a = in + j;
-        uint64_t *b = out + j;
-        vec x0 = load(a), x1 = load(a + step), x2 = load(a + 2 * step), x3 = load(a + 3 * step);
-        forward(&x0, &x2, FORWARD_W(0), c, first);
-        forward(&x1, &x3, FORWARD_W(0), c, first);
-        forward(&x0, &x1, FORWARD_W(1), c, later);
-        forward(&x2, &x3, FORWARD_W(2), c, later);
-        store(b, x0);
-        store(b + step, x1);
-        store(b + 2 * step, x2);
-        store(b + 3 * step, x3);
-    }
-}
-
-INLINE void forward_pass2(uint64_t *out, const uint64_t *in, size_t step, size_t k,
-                          const struct plan *p, int tight)
-{
-    const struct consts *c = &p->c;
-    const uint64_t *w = p->w;
-    const uint64_t *ws = p->ws;
-    for (size_t j = 0; j < step; j += 8) {
-        vec x0 = load(in + j), x1 = load(in + step + j);
-        forward(&x0, &x1, FORWARD_W(0), c, tight ? &c->q2 : &c->q8);
-        store(out + j, x0);
-        store(out + step + j, x1);
-    }
-}
-
-/* How many stages the next pass takes when `left` stages stand before the last six. */
-static unsigned pass_stages(unsigned left)
-{
-    return left == 1 ? 1 : left % 3 == 0 ? 3 : 2;
-}
-
-/* The block of size 2^log whose first twiddle has index k = size / 2^log + (number of the block).
- */
-INLINE void forward_block(uint64_t *out, const uint64_t *in, unsigned log, size_t k,
-                          const struct plan *p, int tight,
-                          void (*next)(uint64_t *, const uint64_t *, unsigned, size_t,
-                                       const struct plan *))
-{
-    if (log == 6) {
-        forward_pass8(out, in, 8, k, p, tight);
-        forward_tail(out, p, k - p->size / 64, tight);
-        return;
-    }
-    unsigned s = pass_stages(log - 6);
-    size_t step = (size_t)1 << (log - s);
-    if (s == 3) {
-        forward_pass8(out, in, step, k, p, tight);
-    } else if (s == 2) {
-        forward_pass4(out, in, step, k, p, tight);
-    } else {
-        forward_pass2(out, in, step, k, p, tight);
-    }
-    if (log - s == 6) {
-        for (size_t i = 0; i < (size_t)1 << s; i++) {
-            forward_pass8(out + i * step, out + i * step, 8, (k << s) + i, p, tight);
-        }
-        for (size_t i = 0; i < (size_t)1 << s; i++) {
-            forward_tail(out + i * step, p, (k << s) + i - p->size / 64, tight);
-        }
-        return;
-    }
-    for (size_t i = 0; i < (size_t)1 << s; i++) {
-        next(out + i * step, out + i * step, log - s, (k << s) + i, p);
-    }
-}
-
-static void forward_tight(uint64_t *out, const uint64_t *in, unsigned log, size_t k,
-                          const struct plan *p)
-{
-    forward_block(out, in, log, k, p, 1, forward_tight);
-}
-
-static void forward_loose(uint64_t *out, const uint64_t *in, unsigned log, size_t k,
-                          const struct plan *p)
-{
-    forward_block(out, in, log, k, p, 0, forward_loose);
-}
-
-static void plan_start(struct plan *p, const struct ntt_table *t, unsigned log_m)
-{
-    p->w = t->w;
-    p->ws = t->ws;
-    p->tail = log_m == t->log_n ? t->tail : NULL;
-    p->size = (size_t)1 << log_m;
-    p->c = consts_of(t->mod.q);
-}
-
-static void ntt_avx512(uint64_t *out, const uint64_t *in, const struct ntt_table *t, unsigned log_m)
-{
-    if (log_m < 6) {
-        struct kernels ref;
-        k_init_ref(&ref);
-        ref.ntt(out, in, t, log_m);
-        return;
-    }
-    struct plan p;
-    plan_start(&p, t, log_m);
-    if (t->mod.bits <= 48) {
-        forward_loose(out, in, log_m, 1, &p);
-    } else {
-        forward_tight(out, in, log_m, 1, &p);
-    }
-}
-
-/* ---- inverse */
 
 /* The first three inverse stages of a block of 64 words, [0, 2q) before and after. */
 INLINE void inverse_tail(uint64_t *out, const uint64_t *in, const struct plan *p, size_t block,

@@ -7,5 +7,8 @@
 
 void k_ntt_avx2(struct kernels *k);   /* ntt_avx2.c */
 void k_ntt_avx512(struct kernels *k); /* ntt_avx512.c */
+void k_switch_avx2(struct kernels *k);   /* switch_avx2.c */
+void k_switch_avx512(struct kernels *k); /* switch_avx512.c */
+void k_convert_avx512(struct kernels *k); /* convert_avx512.c */
 
 #endif
