@@ -57,6 +57,9 @@ int rt_app_main(struct rt_app *app, const struct rt_app_command *const *commands
 
 /* ---- common.c ------------------------------------------------------------------------------- */
 
+/* Called first by the three entry points: starts the program again with threads that sleep when
+ * idle. */
+void rt_app_let_threads_sleep(char **argv);
 /* Print "NAME: error: ..." as one line (control characters are replaced) and return 1. */
 int rt_app_error(const struct rt_app *app, const char *format, ...) RT_PRINTF(2, 3);
 int rt_app_fail(const struct rt_app *app, const struct rt_error *err); /* the same, from a status */

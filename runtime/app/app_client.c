@@ -149,5 +149,6 @@ int rt_app_client(const struct rt_interface *model, int argc, char **argv)
     static const struct rt_app_command *const commands[] = {&rt_app_keygen, &rt_app_encrypt,
                                                             &rt_app_decrypt, &rt_app_info, NULL};
     struct rt_app app = {.model = model};
+    rt_app_let_threads_sleep(argv);
     return rt_app_main(&app, commands, argc, argv);
 }

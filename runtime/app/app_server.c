@@ -86,5 +86,6 @@ int rt_app_server(const struct rt_program *program, int argc, char **argv)
 {
     static const struct rt_app_command *const commands[] = {&rt_app_infer, &rt_app_info, NULL};
     struct rt_app app = {.model = program->interface, .program = program};
+    rt_app_let_threads_sleep(argv);
     return rt_app_main(&app, commands, argc, argv);
 }

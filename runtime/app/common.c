@@ -13,6 +13,19 @@
 
 #include "sys/sys.h"
 
+/*
+ * Idle OpenMP threads spin by default, and on a machine that has other work the thread that all wait for
+ * is then the one that does not run: an inference took five times as long. The policy is read
+ * before main(), so it needs a new start; whoever sets one of the variables is left alone.
+ */
+void rt_app_let_threads_sleep(char **argv)
+{
+    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") ||
+        setenv("OMP_WAIT_POLICY", "passive", 1) != 0)
+        return;
+    execv("/proc/self/exe", argv); /* where that fails, things go on as they were */
+}
+
 /* Always one line: file names and messages of libraries may contain anything. */
 static void print_line(const struct rt_app *app, const char *severity, const char *format,
                        va_list arguments)
