@@ -54,7 +54,7 @@ uint32_t driver_pass(const char *name)
                near ? "'?" : "");
 }
 
-/* Where to go on with a text: by its first line, else with the first pass of its stage. */
+/* Where to go on with a text: by its first line, else after the last pass whose traces it shows. */
 static uint32_t next_pass(const struct prog *p, const char *text, size_t len)
 {
     size_t skip = sizeof after_line - 1;
@@ -70,11 +70,8 @@ static uint32_t next_pass(const struct prog *p, const char *text, size_t len)
             }
         }
     }
-    uint32_t first = 0;
-    while (first < num_passes && pass_info[first].from != p->stage) {
-        first++;
-    }
-    return first;
+    uint32_t ran = pipeline_ran(p);
+    return ran == NONE ? 0 : ran + 1;
 }
 
 static bool is_program(const char *text, size_t len)
@@ -169,6 +166,11 @@ struct driver driver_open(const struct cli *c, struct arena *a)
 
 struct prog *driver_run(struct driver *d, struct prog *p, uint32_t first, uint32_t last)
 {
+    uint32_t ran = pipeline_ran(p);
+    if (ran != NONE && first <= ran && first <= last) {
+        diag_fatal(NO_LOC, "%s cannot run on this program: %s has run already",
+                   pass_info[first].name, pass_info[ran].name);
+    }
     return first > last ? p : pipeline_run(p, first, last, &d->cli->opts, after_pass, d);
 }
 

@@ -13,7 +13,7 @@
  *           add(rescale(x), rescale(y))    -> rescale(add(x, y))          of equal level and scale
  * Cost      linear.
  */
-#include "passes.h"
+#include "level.h"
 
 #include <math.h>
 
@@ -56,7 +56,8 @@ static uint32_t fuse_sum(struct fuse *f, const struct node *rescale, uint32_t pl
     const struct node *sum = old_node(f, rescale->args[0]);
     struct build b = build_like(f->out, rescale);
     uint32_t *args = arena_array(f->in->arena, sum->num_args, sizeof *args);
-    double extended_cost = 0, plain_cost = node_cost(f, plain) + node_cost(f, f->now[rescale->args[0]]);
+    double extended_cost = 0,
+           plain_cost = node_cost(f, plain) + node_cost(f, f->now[rescale->args[0]]);
     bool any = false;
     for (uint32_t k = 0; k < sum->num_args; k++) {
         uint32_t x = sum->args[k];
@@ -85,14 +86,16 @@ static uint32_t fuse_rescale(struct fuse *f, const struct node *n)
     uint32_t x = n->args[0];
     if (vanishes(f, x, OP_mod_down)) {
         struct build b = build_like(f->out, n);
-        return build_mod_down(&b, source_of(f, x), node_int(old_node(f, x), KEY_drop) + node_int(n, KEY_drop));
+        return build_mod_down(&b, source_of(f, x),
+                              node_int(old_node(f, x), KEY_drop) + node_int(n, KEY_drop));
     }
     if (vanishes(f, x, OP_raise_scale) && vanishes(f, old_node(f, x)->args[0], OP_mod_down)) {
         struct build b = build_like(f->out, n);
         uint32_t down = old_node(f, x)->args[0];
         build_int(&b, KEY_times, node_int(old_node(f, x), KEY_times));
         uint32_t raised = build1(&b, OP_raise_scale, source_of(f, down));
-        return build_mod_down(&b, raised, node_int(old_node(f, down), KEY_drop) + node_int(n, KEY_drop));
+        return build_mod_down(&b, raised,
+                              node_int(old_node(f, down), KEY_drop) + node_int(n, KEY_drop));
     }
     uint32_t plain = prog_copy_node(f->out, n, &f->now[x]);
     return vanishes(f, x, OP_add) && n->type.kind == KIND_CT ? fuse_sum(f, n, plain) : plain;
@@ -103,7 +106,8 @@ static bool sums_rescaled(const struct fuse *f, const struct node *n)
     const struct node *first = old_node(f, n->args[0]);
     for (uint32_t k = 0; k < n->num_args; k++) {
         const struct node *x = old_node(f, n->args[k]);
-        if (!vanishes(f, n->args[k], OP_rescale) || node_int(x, KEY_drop) != node_int(first, KEY_drop))
+        if (!vanishes(f, n->args[k], OP_rescale) ||
+            node_int(x, KEY_drop) != node_int(first, KEY_drop))
             return false;
         double a = old_node(f, x->args[0])->type.scale, b = old_node(f, first->args[0])->type.scale;
         if (fabs(a / b - 1) > 0x1p-34)
@@ -131,6 +135,9 @@ static uint32_t fuse_add(struct fuse *f, const struct node *n, const uint32_t *a
 struct prog *ckks_fuse(struct prog *in, const struct opts *o)
 {
     (void)o;
+    level_required(in, "ckks_fuse");
+    if (in->num_regs > 0)
+        diag_fatal(NO_LOC, "ckks_fuse: the program has its registers already");
     const struct nodes *nodes = &in->nodes;
     struct fuse f = {in, prog_derive(in, in->stage), prog_use_counts(in), NULL};
     f.now = arena_array(in->arena, nodes->len, sizeof *f.now);

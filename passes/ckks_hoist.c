@@ -38,8 +38,8 @@ static uint32_t *mapped_args(const struct prog *p, const struct node *n, const u
 }
 
 /* The sum of `args`, typed like n */
-static uint32_t build_sum(struct build *b, const struct node *n, enum kind kind, const uint32_t *args,
-                          uint32_t len)
+static uint32_t build_sum(struct build *b, const struct node *n, enum kind kind,
+                          const uint32_t *args, uint32_t len)
 {
     struct type t = n->type;
     t.kind = kind;
@@ -115,8 +115,9 @@ static struct prog *flatten(struct prog *in)
         if (flat[i].dissolves)
             continue;
         struct build b = build_like(p, n);
-        now[i] = flat[i].values == 1 ? flat[i].value[0]
-                                     : build_sum(&b, n, n->type.kind, flat[i].value, flat[i].values);
+        now[i] = flat[i].values == 1
+                     ? flat[i].value[0]
+                     : build_sum(&b, n, n->type.kind, flat[i].value, flat[i].values);
         for (uint32_t k = 0; k < flat[i].constants; k++)
             now[i] = prog_copy_node(p, &nodes->at[flat[i].constant[k]], &now[i]);
     }
@@ -130,9 +131,9 @@ struct hoist {
     const struct level_plan *plan;
     struct cost_ring ring;
     const uint32_t *uses;
-    uint32_t *group;     /* [nodes]: union-find over pmac nodes; NONE for the others */
-    uint32_t *inside;    /* [nodes]: uses of an operand by products of its group */
-    double *gain;        /* [nodes]: ns saved by extending the group of this root */
+    uint32_t *group;  /* [nodes]: union-find over pmac nodes; NONE for the others */
+    uint32_t *inside; /* [nodes]: uses of an operand by products of its group */
+    double *gain;     /* [nodes]: ns saved by extending the group of this root */
 };
 
 static uint32_t root(struct hoist *h, uint32_t i)
@@ -228,7 +229,8 @@ static void count_gains(struct hoist *h)
     count_divisions(h);
 }
 
-static struct prog *extend_products(struct prog *in, const struct level_plan *plan, struct cost_ring ring)
+static struct prog *extend_products(struct prog *in, const struct level_plan *plan,
+                                    struct cost_ring ring)
 {
     const struct nodes *nodes = &in->nodes;
     struct hoist h = {.p = in, .plan = plan, .ring = ring, .uses = prog_use_counts(in)};
@@ -315,13 +317,15 @@ static struct prog *sink_divisions(struct prog *in)
     for (uint32_t i = 0; i < nodes->len; i++) {
         const struct node *n = &nodes->at[i];
         bool sum = n->op == OP_add && n->type.kind == KIND_CT && n->num_args > 1;
-        now[i] = sum ? sink_sum(p, in, &plan, uses, i, now) : prog_copy_node(p, n, mapped_args(in, n, now));
+        now[i] = sum ? sink_sum(p, in, &plan, uses, i, now)
+                     : prog_copy_node(p, n, mapped_args(in, n, now));
     }
     return p;
 }
 
 struct prog *ckks_hoist(struct prog *in, const struct opts *o)
 {
+    level_refused(in, "ckks_hoist");
     struct prog *p = flatten(prog_clean(in));
     struct level_plan plan = {.rules = level_rules_default(o->precision)};
     level_plan(&plan, p);

@@ -21,12 +21,13 @@
 struct prog *ckks_level(struct prog *in, const struct opts *o)
 {
     (void)o;
+    level_refused(in, "ckks_level");
     if (in->params.log_n == 0)
         diag_fatal(NO_LOC, "ckks_level: the program has no parameters: run ckks_params first");
     struct level_plan plan = {.rules = level_rules_of(in)};
     struct prog *out = level_solve(&plan, in);
     if (!out)
-        diag_fatal(NO_LOC, "ckks_level: the program needs %d primes, its parameters have %u", plan.top + 1,
-                   in->params.num_q);
+        diag_fatal(NO_LOC, "ckks_level: the program needs %d primes, its parameters have %u",
+                   plan.top + 1, in->params.num_q);
     return prog_clean(out);
 }

@@ -19,7 +19,13 @@
 
 #include <math.h>
 
-enum { FIRST_LOG_N = 10, LAST_LOG_N = 17, LEAST_PRECISION = 20, MOST_PRECISION = 45, SPECIAL_BITS = 50 };
+enum {
+    FIRST_LOG_N = 10,
+    LAST_LOG_N = 17,
+    LEAST_PRECISION = 20,
+    MOST_PRECISION = 45,
+    SPECIAL_BITS = 50
+};
 
 /* Modulus bits of top + 1 primes of Q */
 static double chain_bits(const struct level_rules *r, int top)
@@ -42,11 +48,13 @@ static uint32_t most_slots(const struct prog *p)
 }
 
 /* The first node after which more primes are gone than the ring carries */
-static const struct node *exhausted(const struct prog *p, const struct level_plan *plan, int carried)
+static const struct node *exhausted(const struct prog *p, const struct level_plan *plan,
+                                    int carried)
 {
     for (uint32_t i = 0; i < p->nodes.len; i++) {
         int level = level_of(plan, i);
-        if (level >= 0 && p->nodes.at[i].op != OP_input && plan->top - level + plan->at[i].pending > carried)
+        if (level >= 0 && p->nodes.at[i].op != OP_input &&
+            plan->top - level + plan->at[i].pending > carried)
             return &p->nodes.at[i];
     }
     return &p->nodes.at[p->nodes.len - 1];
@@ -60,11 +68,13 @@ static void refuse_depth(const struct prog *p, const struct level_plan *plan, co
     const struct node *n = exhausted(p, plan, carried);
     int more = plan->top - carried;
     if (o->log_n)
-        diag_fatal(n->loc,
-                   "layer '%s' needs %d level%s more than a ring of degree 2^%u carries at 128 bits "
-                   "(%d of %d); choose a larger --log-n, or for trials only --insecure",
-                   n->layer, more, more == 1 ? "" : "s", log_n, carried, plan->top);
-    diag_fatal(n->loc, "layer '%s' needs %d level%s more than the largest secure ring carries (%d of %d)",
+        diag_fatal(
+            n->loc,
+            "layer '%s' needs %d level%s more than a ring of degree 2^%u carries at 128 bits "
+            "(%d of %d); choose a larger --log-n, or for trials only --insecure",
+            n->layer, more, more == 1 ? "" : "s", log_n, carried, plan->top);
+    diag_fatal(n->loc,
+               "layer '%s' needs %d level%s more than the largest secure ring carries (%d of %d)",
                n->layer, more, more == 1 ? "" : "s", carried, plan->top);
 }
 
@@ -75,13 +85,14 @@ static void choose_ring(struct prog *p, const struct level_plan *plan, const str
     uint32_t slots = most_slots(p), log_n = o->log_n ? o->log_n : FIRST_LOG_N;
     double least = chain_bits(&plan->rules, plan->top) + SPECIAL_BITS;
     if (o->log_n && (log_n < FIRST_LOG_N || log_n > LAST_LOG_N))
-        diag_fatal(NO_LOC, "--log-n must be from %d to %d, found %u", FIRST_LOG_N, LAST_LOG_N, log_n);
+        diag_fatal(NO_LOC, "--log-n must be from %d to %d, found %u", FIRST_LOG_N, LAST_LOG_N,
+                   log_n);
     while (!o->log_n && log_n < LAST_LOG_N &&
            ((1u << (log_n - 1)) < slots || params_max_log2_qp(log_n) < least))
         log_n++;
     if ((1u << (log_n - 1)) < slots)
-        diag_fatal(NO_LOC, "vectors of %u slots need a ring of degree %u, but 2^%u is the %s", slots,
-                   2 * slots, log_n, o->log_n ? "one of --log-n" : "largest");
+        diag_fatal(NO_LOC, "vectors of %u slots need a ring of degree %u, but 2^%u is the %s",
+                   slots, 2 * slots, log_n, o->log_n ? "one of --log-n" : "largest");
     *most_bits = params_max_log2_qp(log_n);
     p->params.insecure = *most_bits < least;
     if (p->params.insecure && !(o->insecure && o->log_n))
@@ -97,8 +108,8 @@ static void choose_chain(struct prog *p, const struct level_plan *plan)
     uint64_t *q = arena_array(p->arena, num_q, sizeof *q);
     if (!params_primes(p->params.log_n, SPECIAL_BITS, NULL, 0, 1, q) ||
         !params_primes(p->params.log_n, bits, q, 1, num_q - 1, q + 1))
-        diag_fatal(NO_LOC, "there are not %u primes of %u bits for a ring of degree 2^%u", num_q, bits,
-                   p->params.log_n);
+        diag_fatal(NO_LOC, "there are not %u primes of %u bits for a ring of degree 2^%u", num_q,
+                   bits, p->params.log_n);
     p->params.q = q;
     p->params.num_q = num_q;
 }
@@ -132,13 +143,15 @@ static void choose_special(struct prog *p, struct prog *leveled, const struct le
 static void explain(const struct prog *p, const struct level_plan *plan)
 {
     const struct params *q = &p->params;
-    diag_note(NO_LOC, "ring degree 2^%u for %u slots and %d levels of %g bits; log2 QP %.1f of %.0f%s", q->log_n,
-              most_slots(p), plan->top, plan->rules.prime_bits, params_log2_qp(q),
+    diag_note(NO_LOC,
+              "ring degree 2^%u for %u slots and %d levels of %g bits; log2 QP %.1f of %.0f%s",
+              q->log_n, most_slots(p), plan->top, plan->rules.prime_bits, params_log2_qp(q),
               params_max_log2_qp(q->log_n), q->insecure ? ": NOT SECURE" : "");
     diag_note(NO_LOC, "key switching: %u special prime%s, digits of %u", q->num_p,
               q->num_p == 1 ? "" : "s", q->alpha);
     diag_note(NO_LOC, "data scale 2^%g: results up to 2^%g fit above it", plan->rules.precision,
-              (plan->rules.base - 1) * plan->rules.prime_bits + SPECIAL_BITS - 1 - plan->rules.precision);
+              (plan->rules.base - 1) * plan->rules.prime_bits + SPECIAL_BITS - 1 -
+                  plan->rules.precision);
 }
 
 static void normalise_rotations(struct prog *p)
@@ -150,13 +163,15 @@ static void normalise_rotations(struct prog *p)
             continue;
         int64_t by = node_int(n, KEY_by) % slots;
         if (by == 0)
-            BUG("%%%u rotates by nothing", i);
+            diag_fatal(n->loc, "%%%u rotates by all %lld slots of the ring, which is nothing", i,
+                       (long long)slots);
         node_set_int(p, n, KEY_by, by < 0 ? by + slots : by);
     }
 }
 
 struct prog *ckks_params(struct prog *p, const struct opts *o)
 {
+    level_refused(p, "ckks_params");
     if (o->precision && (o->precision < LEAST_PRECISION || o->precision > MOST_PRECISION))
         diag_fatal(NO_LOC, "--precision must be from %d to %d bits, found %u", LEAST_PRECISION,
                    MOST_PRECISION, o->precision);

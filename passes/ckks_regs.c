@@ -15,7 +15,7 @@
  *           Registers: best fit; where none fits, the largest free one grows.
  * Cost      nodes times ready nodes; nodes times registers.
  */
-#include "passes.h"
+#include "level.h"
 
 #include <string.h>
 
@@ -85,11 +85,11 @@ static struct prog *split_sums(struct prog *in)
 
 struct schedule {
     const struct prog *p;
-    uint64_t *words;       /* [nodes] */
-    uint32_t *uses;        /* [nodes] that are still to come */
-    uint32_t *waits;       /* [nodes] operands that are still to come */
-    uint32_t *rank;        /* [nodes] place in program order; of cheap copies, that of their first user */
-    uint32_t *user_start;  /* [nodes + 1] into user */
+    uint64_t *words; /* [nodes] */
+    uint32_t *uses;  /* [nodes] that are still to come */
+    uint32_t *waits; /* [nodes] operands that are still to come */
+    uint32_t *rank;  /* [nodes] place in program order; of cheap copies, that of their first user */
+    uint32_t *user_start; /* [nodes + 1] into user */
     uint32_t *user;
     uint32_t *ready, num_ready;
 };
@@ -303,8 +303,7 @@ static void assign(struct prog *p)
 struct prog *ckks_regs(struct prog *in, const struct opts *o)
 {
     (void)o;
-    if (in->params.log_n == 0)
-        diag_fatal(NO_LOC, "ckks_regs: the program has no parameters: run ckks_params first");
+    level_required(in, "ckks_regs");
     struct prog *p = reorder(split_sums(in));
     assign(p);
     return p;

@@ -95,7 +95,8 @@ double cost_pmac(struct cost_ring r, int level, bool extended, uint32_t terms)
     return cost_pmac_period(r, level, extended, terms, UINT32_MAX);
 }
 
-double cost_pmac_period(struct cost_ring r, int level, bool extended, uint32_t terms, uint32_t period)
+double cost_pmac_period(struct cost_ring r, int level, bool extended, uint32_t terms,
+                        uint32_t period)
 {
     double limbs = level + 1 + (extended ? (double)r.num_p : 0);
     bool runs = 2. * period < ldexp(1, (int)r.log_n);
@@ -128,7 +129,8 @@ double cost_node(const struct prog *p, const struct node *n)
         return parts / 2 * divide(r.log_n, drop, x->level + 1 - drop);
     }
     case OP_pmac:
-        return cost_pmac_period(r, x->level, extended, n->num_args, (uint32_t)node_int(n, KEY_period));
+        return cost_pmac_period(r, x->level, extended, n->num_args,
+                                (uint32_t)node_int(n, KEY_period));
     case OP_mul:
         return limbs * point * (n->args[0] == n->args[1] ? 4 : 5);
     case OP_add:

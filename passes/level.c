@@ -23,11 +23,28 @@ struct level_rules level_rules_of(const struct prog *p)
 struct cost_ring level_guess_ring(uint32_t slots, uint32_t primes)
 {
     uint32_t log_n = 13;
-    while (log_n < 17 && ((1u << (log_n - 1)) < slots || params_max_log2_qp(log_n) < 50. * (primes + 1)))
+    while (log_n < 17 &&
+           ((1u << (log_n - 1)) < slots || params_max_log2_qp(log_n) < 50. * (primes + 1)))
         log_n++;
     double room = params_max_log2_qp(log_n) / 50 - primes, half = (primes + 1) / 2;
     uint32_t special = room < 1 ? 1 : (uint32_t)fmin(room, half);
     return (struct cost_ring){log_n, special, special};
+}
+
+void level_required(const struct prog *p, const char *pass)
+{
+    for (uint32_t i = 0; i < p->nodes.len; i++)
+        if (p->params.log_n == 0 ||
+            (p->nodes.at[i].type.level < 0 && p->nodes.at[i].type.kind != KIND_NONE))
+            diag_fatal(p->nodes.at[i].loc, "%s: the program has no levels: run ckks_level first",
+                       pass);
+}
+
+void level_refused(const struct prog *p, const char *pass)
+{
+    for (uint32_t i = 0; i < p->nodes.len; i++)
+        if (p->nodes.at[i].type.level >= 0 || p->nodes.at[i].reg != NONE)
+            diag_fatal(p->nodes.at[i].loc, "%s: the program has its levels already", pass);
 }
 
 /* ---- phases, forward ------------------------------------------------------------------------ */
@@ -103,15 +120,20 @@ static void find_phase(struct level_plan *l, const struct prog *p, uint32_t i)
         break;
     case OP_output:
         break;
+    case OP_mod_down:
+        if (node_int(n, KEY_drop) != 0)
+            diag_fatal(n->loc, "%%%u drops primes, but the program has no levels yet", i);
+        /* fall through */
     case OP_decompose:
     case OP_key_mul:
     case OP_lift:
-    case OP_mod_down:
         v->phase = l->at[n->args[0]].phase;
         v->pending = l->at[n->args[0]].pending;
         break;
     default:
-        BUG("'%s' before levels are assigned", op_info[n->op].name);
+        diag_fatal(n->loc,
+                   "%%%u is a '%s', which ckks_level makes: the program has its levels already", i,
+                   op_info[n->op].name);
     }
 }
 
@@ -169,8 +191,8 @@ static bool takes_res(const struct level_plan *l, const struct prog *p, uint32_t
     }
 }
 
-static void want_operands(struct level_plan *l, const struct prog *p, uint32_t i, int level, bool exact,
-                          bool as_res)
+static void want_operands(struct level_plan *l, const struct prog *p, uint32_t i, int level,
+                          bool exact, bool as_res)
 {
     const struct node *n = &p->nodes.at[i];
     if (n->op == OP_pmac)
@@ -192,7 +214,8 @@ static bool is_ciphertext(const struct node *n)
 
 /* Whether node n is computed at the level of w, or cut from what was computed at a higher one: digits
  * cannot be cut, and extended values cannot be brought to the scale of another level. */
-static bool is_made(const struct node *n, enum phase phase, const struct want *first, const struct want *w)
+static bool is_made(const struct node *n, enum phase phase, const struct want *first,
+                    const struct want *w)
 {
     return w == first || n->type.kind == KIND_DIGITS ||
            (n->type.kind == KIND_CTX && phase == PHASE_DATA && w->exact);
@@ -219,7 +242,8 @@ static void find_levels(struct level_plan *l, const struct prog *p, uint32_t i)
     }
     v->through = v->res && (!is_ciphertext(n) || (is_transparent(p, n) && !v->raw));
     if (v->through && n->op == OP_pmac)
-        BUG("%%%u: an extended plaintext product cannot be rescaled", i);
+        diag_fatal(n->loc, "%%%u has to be rescaled, which a plaintext product over QP cannot be",
+                   i);
     if (v->through) {
         for (const struct want *w = v->res; w; w = w->next)
             if (is_made(n, PHASE_DATA, v->res, w))
@@ -364,7 +388,8 @@ static uint32_t emit_copy(struct apply *a, const struct node *n, const uint32_t 
 {
     struct node copy = *n;
     const char *why;
-    if (!type_infer(a->out, (enum op)n->op, args, n->num_args, n->attrs, n->num_attrs, &copy.type, &why))
+    if (!type_infer(a->out, (enum op)n->op, args, n->num_args, n->attrs, n->num_attrs, &copy.type,
+                    &why))
         BUG("layer '%s': %s: %s", n->layer, op_info[n->op].name, why);
     copy.type.n = n->type.n;
     return prog_copy_node(a->out, &copy, args);
@@ -434,7 +459,8 @@ static bool raise_operands(struct apply *a, uint32_t i, uint32_t *args, int leve
         if (!v->early)
             v->early = arena_array(a->in->arena, n->num_args, sizeof *v->early);
         if (v->early[k])
-            BUG("layer '%s': operand %u of %%%u cannot be brought to scale %g", n->layer, k, i, target);
+            BUG("layer '%s': operand %u of %%%u cannot be brought to scale %g", n->layer, k, i,
+                target);
         v->early[k] = true;
         raised = false;
     }
@@ -494,11 +520,13 @@ static uint32_t emit_input(struct apply *a, uint32_t i)
 }
 
 /* The value at the level of w, from the one that was made last */
-static uint32_t derive(struct apply *a, uint32_t i, uint32_t made, enum phase phase, const struct want *w)
+static uint32_t derive(struct apply *a, uint32_t i, uint32_t made, enum phase phase,
+                       const struct want *w)
 {
     const struct node *n = &a->in->nodes.at[i];
     struct build b = build_like(a->out, n);
-    bool fit = is_ciphertext(n) && phase == PHASE_DATA && w->exact && w->level < type_at(a, made)->level;
+    bool fit =
+        is_ciphertext(n) && phase == PHASE_DATA && w->exact && w->level < type_at(a, made)->level;
     return fit ? adjust(a, &b, made, w->level) : drop_to(a, &b, made, w->level);
 }
 

@@ -39,20 +39,20 @@ struct want {
 };
 
 struct value_plan {
-    enum phase phase;        /* of RAW */
-    int pending;             /* primes between RAW and RES */
+    enum phase phase; /* of RAW */
+    int pending;      /* primes between RAW and RES */
     struct want *raw, *res;
-    bool through;            /* RES is made by running the op on RES operands */
-    bool force;              /* a sum of unequal scales: all operands are raised to WIDE, */
-    bool *early;             /* [num_args] or NULL: these after they were rescaled */
+    bool through; /* RES is made by running the op on RES operands */
+    bool force;   /* a sum of unequal scales: all operands are raised to WIDE, */
+    bool *early;  /* [num_args] or NULL: these after they were rescaled */
 };
 
 struct level_plan {
     struct level_rules rules;
-    struct value_plan *at;   /* [nodes.len] */
-    int top;                 /* level of the input: the program needs top + 1 primes */
-    bool input_is_data;      /* else PRODUCT: fresh ciphertexts take the place of squares */
-    bool rescales_product;   /* some PRODUCT is rescaled or raised: primes need room above D */
+    struct value_plan *at; /* [nodes.len] */
+    int top;               /* level of the input: the program needs top + 1 primes */
+    bool input_is_data;    /* else PRODUCT: fresh ciphertexts take the place of squares */
+    bool rescales_product; /* some PRODUCT is rescaled or raised: primes need room above D */
 };
 
 struct level_rules level_rules_default(uint32_t precision); /* 0: the compiler's choice */
@@ -65,7 +65,12 @@ struct cost_ring level_guess_ring(uint32_t slots, uint32_t primes);
 
 /* Phases and levels of every value; force and early are kept from an earlier call on the same plan. */
 void level_plan(struct level_plan *l, const struct prog *p);
-int level_of(const struct level_plan *l, uint32_t node); /* highest at which it is computed; -1 unused */
+int level_of(const struct level_plan *l,
+             uint32_t node); /* highest at which it is computed; -1 unused */
+
+/* The user's mistake where the program has no levels yet, or has them (or registers) already */
+void level_required(const struct prog *p, const char *pass);
+void level_refused(const struct prog *p, const char *pass);
 
 /* Of a fresh ciphertext, by the plan */
 double level_input_scale(const struct level_plan *l, double data_scale);

@@ -27,6 +27,10 @@ typedef void pass_hook(void *ctx, const struct pass_info *pass, const struct pro
  * be the first pass's input stage. */
 struct prog *pipeline_run(struct prog *p, uint32_t first, uint32_t last, const struct opts *o, pass_hook *hook, void *ctx);
 
+/* The last pass whose traces the program shows (layouts, parameters, levels, ...); NONE: none. Passes
+ * up to it cannot run on it again. */
+uint32_t pipeline_ran(const struct prog *p);
+
 /* ---- shared by passes ----------------------------------------------------------------------- */
 
 /* cse.c: merge equal PURE nodes, then drop unused ones. Any stage. */

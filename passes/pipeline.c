@@ -23,6 +23,49 @@ uint32_t pass_find(const char *name)
     return NONE;
 }
 
+static bool any_node(const struct prog *p, bool (*is)(const struct node *n))
+{
+    for (uint32_t i = 0; i < p->nodes.len; i++)
+        if (is(&p->nodes.at[i]))
+            return true;
+    return false;
+}
+
+static bool has_layout(const struct node *n)
+{
+    return n->type.kind == KIND_TENSOR && n->type.layout != NONE;
+}
+
+static bool has_level(const struct node *n)
+{
+    return n->type.kind != KIND_NONE && n->type.level >= 0;
+}
+
+static bool is_pmac(const struct node *n)
+{
+    return n->op == OP_pmac;
+}
+
+uint32_t pipeline_ran(const struct prog *p)
+{
+    const char *name = NULL;
+    switch (p->stage) {
+    case STAGE_NN:
+        name = any_node(p, has_layout) ? "nn_layout" : p->reference.len > 0 ? "nn_linear" : NULL;
+        break;
+    case STAGE_SLOT:
+        name = any_node(p, is_pmac) ? "slot_bsgs" : "lower_nn_slot";
+        break;
+    default:
+        name = p->num_regs > 0             ? "ckks_regs"
+               : p->num_keys > 0           ? "ckks_keys"
+               : any_node(p, has_level)    ? "ckks_level"
+               : p->params.log_n > 0       ? "ckks_params"
+                                           : "lower_slot_ckks";
+    }
+    return name ? pass_find(name) : NONE;
+}
+
 static double now_ms(void)
 {
     struct timespec t;

@@ -44,12 +44,12 @@ struct plan {
 };
 
 struct work {
-    struct prog *p;         /* under construction */
+    struct prog *p; /* under construction */
     struct arena *scratch;
-    struct arena *planned;  /* what belongs to `plan`; a new one for every map */
+    struct arena *planned; /* what belongs to `plan`; a new one for every map */
     struct cost_ring ring;
-    int level;              /* estimated, of the lin node at hand */
-    struct map rotated;     /* {value, by} -> rot node */
+    int level;          /* estimated, of the lin node at hand */
+    struct map rotated; /* {value, by} -> rot node */
     struct plan plan;
 };
 
@@ -226,12 +226,12 @@ static void try_layout(const struct work *w, struct search *s, const struct layo
         try_split(w, s, 0, outer);
 }
 
-static bool layout_seen(const struct prog *p, const struct lmap *m, uint32_t term)
+static bool layout_seen(const struct lmap *m, uint32_t term)
 {
     for (uint32_t k = 0; k < term; k++)
         if (m->term[k].in_layout == m->term[term].in_layout)
             return true;
-    return m->term[term].in_layout == m->out_layout || !p;
+    return m->term[term].in_layout == m->out_layout;
 }
 
 static void plan_map(struct work *w, uint32_t map)
@@ -247,7 +247,8 @@ static void plan_map(struct work *w, uint32_t map)
     const struct diagonals *d = &w->plan.d;
     const struct lmap *m = &w->p->maps[map];
 
-    struct search s = {.nw = d->nw, .num_terms = d->len, .best_cost = INFINITY, .best = {.inner = 1}};
+    struct search s = {
+        .nw = d->nw, .num_terms = d->len, .best_cost = INFINITY, .best = {.inner = 1}};
     s.stamp = arena_array(w->scratch, d->nw, sizeof *s.stamp);
     s.in = distinct_pairs(w, true, &s.num_in);
     s.out = distinct_pairs(w, false, &s.num_out);
@@ -255,7 +256,7 @@ static void plan_map(struct work *w, uint32_t map)
         try_split(w, &s, 0, b);
     try_layout(w, &s, &w->p->layouts[m->out_layout]);
     for (uint32_t t = 0; t < m->num_terms; t++)
-        if (!layout_seen(w->p, m, t))
+        if (!layout_seen(m, t))
             try_layout(w, &s, &w->p->layouts[m->term[t].in_layout]);
 
     uint32_t n_out = w->p->layouts[m->out_layout].n;
@@ -327,11 +328,12 @@ static int compare_terms(const void *a, const void *b)
 }
 
 /* term[0..len) share a giant step and become one pmac. */
-static uint32_t emit_pmac(struct work *w, struct build *b, const struct node *lin, const uint32_t *args,
-                          const struct term *term, uint32_t len)
+static uint32_t emit_pmac(struct work *w, struct build *b, const struct node *lin,
+                          const uint32_t *args, const struct term *term, uint32_t len)
 {
     struct arena_mark mark = arena_mark(w->planned);
-    int64_t *in = arena_array(w->planned, len, sizeof *in), *baby = arena_array(w->planned, len, sizeof *baby);
+    int64_t *in = arena_array(w->planned, len, sizeof *in),
+            *baby = arena_array(w->planned, len, sizeof *baby);
     uint32_t *x = arena_array(w->planned, len, sizeof *x);
     for (uint32_t k = 0; k < len; k++) {
         in[k] = term[k].in_ct;
@@ -427,7 +429,8 @@ static uint32_t emit_lin(struct work *w, const struct node *lin, const uint32_t 
     uint32_t len = 0, sums = 0;
     for (uint32_t i = 0; i < d->len; i++)
         if (d->at[i].out_ct == out)
-            term[len++] = (struct term){w->plan.step[i].giant, w->plan.step[i].baby, d->at[i].in_ct};
+            term[len++] =
+                (struct term){w->plan.step[i].giant, w->plan.step[i].baby, d->at[i].in_ct};
     len += len == 0; /* no weight but zeros: one plaintext of zeros */
     qsort(term, len, sizeof *term, compare_terms);
     for (uint32_t from = 0, to; from < len; from = to) {

@@ -209,6 +209,7 @@ struct core_writer {
     uint64_t written; /* payload bytes so far */
     int fd;           /* -1 once finished */
     bool finished;
+    bool named;      /* the file has its temporary name */
     char *temporary; /* both names live behind the struct, in the same block */
     char *path;
 };
@@ -235,10 +236,48 @@ static bool write_all(int fd, const void *data, size_t bytes)
     return true;
 }
 
+#define SUFFIX ".XXXXXX"
+
+/*
+ * A file without a name where the file system can (w->named says): it vanishes with the process, however
+ * that ends. -1 and errno on failure. Mode 0600.
+ */
+static int create(struct core_writer *w)
+{
+    char *slash = strrchr(w->path, '/');
+    const char *folder = slash == NULL ? "." : slash == w->path ? "/" : w->path;
+    if (slash != NULL && slash != w->path) {
+        *slash = 0;
+    }
+    int fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+    if (slash != NULL) {
+        *slash = '/';
+    }
+    w->named = fd < 0;
+    return fd >= 0 ? fd : mkostemp(w->temporary, O_CLOEXEC);
+}
+
+/* The temporary name, for the moment from here to the renaming. */
+static bool give_name(struct core_writer *w)
+{
+    char self[32];
+    size_t stem = strlen(w->temporary) - (sizeof SUFFIX - 2);
+    (void)snprintf(self, sizeof self, "/proc/self/fd/%d", w->fd);
+    for (unsigned i = 0; i < 1000 && !w->named; i++) {
+        unsigned number = ((unsigned)getpid() + i) % 1000000;
+        (void)snprintf(w->temporary + stem, sizeof SUFFIX - 1, "%06u", number);
+        w->named = linkat(AT_FDCWD, self, AT_FDCWD, w->temporary, AT_SYMLINK_FOLLOW) == 0;
+        if (!w->named && errno != EEXIST) {
+            break;
+        }
+    }
+    return w->named;
+}
+
 enum rt_status core_writer_open(struct core_writer **out, const char *path,
                                 const struct core_header *h, struct rt_error *err)
 {
-    static const char suffix[] = ".XXXXXX";
+    static const char suffix[] = SUFFIX;
     *out = NULL;
     struct stat st;
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
@@ -261,7 +300,7 @@ enum rt_status core_writer_open(struct core_writer **out, const char *path,
     w->header.checksum = 0;
     XXH3_64bits_reset(&w->hash);
     XXH3_64bits_update(&w->hash, &w->header, HASHED_BYTES);
-    w->fd = mkostemp(w->temporary, O_CLOEXEC); /* mode 0600 */
+    w->fd = create(w);
     if (w->fd < 0) {
         enum rt_status status = core_fail(err, RT_ERR_IO, "%s: cannot create a file beside it: %s",
                                           path, strerror(errno));
@@ -280,27 +319,12 @@ enum rt_status core_writer_open(struct core_writer **out, const char *path,
     return RT_OK;
 }
 
-/* Ciphertexts can be made again, keys cannot. */
-static bool durable(const struct core_writer *w)
-{
-    return w->header.kind == RT_KIND_SECRET_KEY || w->header.kind == RT_KIND_EVAL_KEYS;
-}
-
 enum rt_status core_writer_put(struct core_writer *w, const void *data, size_t bytes,
                                struct rt_error *err)
 {
     XXH3_64bits_update(&w->hash, data, bytes);
-    if (!write_all(w->fd, data, bytes)) {
-        return write_failed(w, err);
-    }
-#if defined(SYNC_FILE_RANGE_WRITE)
-    if (durable(w)) { /* the disk works while the next part is made, and fsync has less to wait for */
-        off_t at = (off_t)(sizeof w->header + w->written);
-        (void)sync_file_range(w->fd, at, (off_t)bytes, SYNC_FILE_RANGE_WRITE);
-    }
-#endif
     w->written += bytes;
-    return RT_OK;
+    return write_all(w->fd, data, bytes) ? RT_OK : write_failed(w, err);
 }
 
 enum rt_status core_writer_finish(struct core_writer *w, struct rt_error *err)
@@ -316,7 +340,9 @@ enum rt_status core_writer_finish(struct core_writer *w, struct rt_error *err)
     if (lseek(w->fd, 0, SEEK_SET) != 0 || !write_all(w->fd, &w->header, sizeof w->header)) {
         return write_failed(w, err);
     }
-    if (durable(w) && fsync(w->fd) != 0) {
+    /* Ciphertexts can be made again, keys cannot. */
+    bool durable = w->header.kind == RT_KIND_SECRET_KEY || w->header.kind == RT_KIND_EVAL_KEYS;
+    if ((durable && fsync(w->fd) != 0) || !give_name(w)) {
         return write_failed(w, err);
     }
     int fd = w->fd;
@@ -355,6 +381,8 @@ void core_writer_abandon(struct core_writer *w)
     if (w->fd >= 0) {
         (void)close(w->fd);
     }
-    (void)unlink(w->temporary);
+    if (w->named) {
+        (void)unlink(w->temporary);
+    }
     sys_free(w);
 }

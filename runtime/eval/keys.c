@@ -10,8 +10,8 @@
 #include <string.h>
 
 /* Is the file's table the one that this program's key generation writes? */
-static enum rt_status check_table(rt_eval *e, const struct core_file *f, const char *path, struct core_key_record *records,
-                                  struct rt_error *err)
+static enum rt_status check_table(rt_eval *e, const struct core_file *f, const char *path,
+                                  struct core_key_record *records, struct rt_error *err)
 {
     const struct rt_interface *model = e->program->interface;
     uint64_t head[8];
@@ -50,8 +50,7 @@ static enum rt_status place(rt_eval *e, const char *path, struct rt_error *err)
 {
     const struct rt_interface *model = e->program->interface;
     /* both halves of every b half in the file */
-    e->key_words =
-        2 * (core_keys_bytes(e->ctx, model) - core_keys_first(model)) / sizeof(uint64_t);
+    e->key_words = 2 * (core_keys_bytes(e->ctx, model) - core_keys_first(model)) / sizeof(uint64_t);
     e->keys = sys_alloc_array((size_t)model->num_keys + 1, sizeof *e->keys);
     e->key_memory = sys_alloc_array((size_t)e->key_words + 1, sizeof *e->key_memory);
     if (e->keys == NULL || e->key_memory == NULL) {

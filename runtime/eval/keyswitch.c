@@ -138,7 +138,9 @@ void rt_key_mul(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base, int64_
     s.digits = ring_digits(s.b.level, e->ctx->alpha);
     s.digit = d->at;
     s.out = z->at;
-    s.far = 2 * ring_words(e->ctx->ring, s.b) * sizeof(uint64_t) > RING_FAR_BYTES;
+    /* What passes through the caches meanwhile is mostly keys and digits: 3 words for each digit. */
+    size_t traffic = (3 * (size_t)s.digits + 2) * ring_words(e->ctx->ring, s.b) * sizeof(uint64_t);
+    s.far = traffic > 3 * RING_FAR_BYTES;
     switch_all(&s);
     eval_set(z, EVAL_CTX, x->level, x->scale);
 }

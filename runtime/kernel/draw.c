@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-static void expand_ref(uint64_t *out, size_t n, const uint8_t seed[SYS_SEED_BYTES],
-                       uint64_t stream, uint64_t block)
+static void expand_ref(uint64_t *out, size_t n, const uint8_t seed[SYS_SEED_BYTES], uint64_t stream,
+                       uint64_t block)
 {
     sys_expand(out, 64 * n, seed, stream, block);
     for (size_t i = 0; i < 8 * n; i++) { /* from the stream's order of bytes to the machine's */

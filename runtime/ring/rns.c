@@ -164,10 +164,10 @@ static void conversion_add(struct conversion *c, const struct ring *r, const str
 }
 
 /*
- * Targets a group: as many as have their work in a second-level cache, and few enough that every
- * slice has several groups.
+ * Targets a group: more read the source less often, but have more work to keep near; and every
+ * slice needs several groups.
  */
-#define GROUP_WORDS ((size_t)1 << 17)
+#define GROUP_WORDS ((size_t)1 << 18)
 
 static size_t group_size(const struct ring *r, size_t limbs, unsigned slices)
 {

@@ -244,9 +244,20 @@ Test(fft, largest)
 /* Halves, both sides of the ranges that are treated apart, and the ends of what is allowed. */
 Test(fft, from_double_at_the_edges)
 {
-    static const double edge[] = {0.5,    1.5,  2.5,           0x1p49,        0x1p50,
-                                  0x1p51, 3e15, 0x1.8p50,      0x1p52 - 0.5,  0x1p52 - 1.5,
-                                  0x1p52, 1e20, 0x1p99 + 0x1p60, 0x1.fffffffffffffp99};
+    static const double edge[] = {0.5,
+                                  1.5,
+                                  2.5,
+                                  0x1p49,
+                                  0x1p50,
+                                  0x1p51,
+                                  3e15,
+                                  0x1.8p50,
+                                  0x1p52 - 0.5,
+                                  0x1p52 - 1.5,
+                                  0x1p52,
+                                  1e20,
+                                  0x1p99 + 0x1p60,
+                                  0x1.fffffffffffffp99};
     static const uint64_t moduli[] = {3, 97, (UINT64_C(1) << 40) + 15, (UINT64_C(1) << 50) - 27};
     for (int level = 0; level <= (int)sys_cpu_detect(); level++) {
         struct kernels k;
@@ -356,7 +367,9 @@ Test(draw, inverse_cdf_counts_steps)
         for (size_t n = 1; n <= 200; n++) {
             for (size_t i = 0; i < n; i++) {
                 uint64_t step = below[random_below(&g, RING_GAUSS_MAX)] - 2 + random_below(&g, 5);
-                words[i] = i % 3 == 0 ? random_next(&g) : i % 31 == 1 ? 0 - (uint64_t)(i % 2) : step;
+                words[i] = i % 3 == 0    ? random_next(&g)
+                           : i % 31 == 1 ? 0 - (uint64_t)(i % 2)
+                                         : step;
             }
             struct buffer b = buffer_new(n, n % 2);
             k.inverse_cdf((int64_t *)(void *)b.p, words, n, below, RING_GAUSS_MAX);

@@ -37,8 +37,8 @@ static void check_values(struct run *r, struct prog *p)
 {
     sim_run(p, NULL, r->image, r->got);
     for (uint32_t i = 0; i < r->outputs; i++)
-        CHECK(r, fabs(r->want[i] - r->got[i]) <= 1e-9 * r->size, "element %u is %.17g, not %.17g", i, r->got[i],
-              r->want[i]);
+        CHECK(r, fabs(r->want[i] - r->got[i]) <= 1e-9 * r->size, "element %u is %.17g, not %.17g",
+              i, r->got[i], r->want[i]);
 }
 
 /* ---- what each pass promises ---------------------------------------------------------------- */
@@ -85,8 +85,9 @@ static void check_hoist(struct run *r, const struct prog *p)
 {
     for (uint32_t i = 0; i < p->nodes.len; i++)
         for (uint32_t j = 0; j < i; j++)
-            CHECK(r, p->nodes.at[i].op != OP_decompose || p->nodes.at[j].op != OP_decompose ||
-                         p->nodes.at[i].args[0] != p->nodes.at[j].args[0],
+            CHECK(r,
+                  p->nodes.at[i].op != OP_decompose || p->nodes.at[j].op != OP_decompose ||
+                      p->nodes.at[i].args[0] != p->nodes.at[j].args[0],
                   "%%%u and %%%u decompose the same value", i, j);
 }
 
@@ -98,7 +99,8 @@ static void check_params(struct run *r, const struct prog *p)
     for (uint32_t i = 0; i < p->nodes.len; i++) {
         const struct node *n = &p->nodes.at[i];
         int64_t by = n->op == OP_key_mul ? node_int_or(n, KEY_by, 1) : 1;
-        CHECK(r, by >= 1 && by < (int64_t)1 << (q->log_n - 1), "%%%u rotates by %lld", i, (long long)by);
+        CHECK(r, by >= 1 && by < (int64_t)1 << (q->log_n - 1), "%%%u rotates by %lld", i,
+              (long long)by);
     }
 }
 
@@ -129,13 +131,15 @@ static void check_keys(struct run *r, const struct prog *p)
             used = used || (n->op == OP_key_mul && node_int_or(n, KEY_by, 0) == p->keys[k].by &&
                             n->type.level == p->keys[k].level);
         }
-        CHECK(r, used, "key %lld is not used at its level %d", (long long)p->keys[k].by, p->keys[k].level);
+        CHECK(r, used, "key %lld is not used at its level %d", (long long)p->keys[k].by,
+              p->keys[k].level);
     }
 }
 
 static uint64_t words_of(const struct prog *p, const struct type *t)
 {
-    uint64_t n = (uint64_t)1 << p->params.log_n, q = (uint64_t)t->level + 1, all = q + p->params.num_p;
+    uint64_t n = (uint64_t)1 << p->params.log_n, q = (uint64_t)t->level + 1,
+             all = q + p->params.num_p;
     return t->kind == KIND_CT    ? 2 * q * n
            : t->kind == KIND_CT3 ? 3 * q * n
            : t->kind == KIND_CTX ? 2 * all * n
@@ -229,7 +233,8 @@ static bool check_net(uint64_t seed, const struct random_net *limits, const stru
     return true;
 }
 
-static void check_nets(uint64_t seed, uint32_t trials, const struct random_net *limits, const struct opts *o)
+static void check_nets(uint64_t seed, uint32_t trials, const struct random_net *limits,
+                       const struct opts *o)
 {
     uint32_t done = 0;
     for (uint32_t i = 0; i < trials; i++)
@@ -245,7 +250,8 @@ Test(ckks_passes, random_networks)
 
 Test(ckks_passes, random_plain_networks)
 {
-    struct random_net limits = {.plain = true, .max_layers = 12, .max_elements = 600, .max_degree = 4, .max_depth = 12};
+    struct random_net limits = {
+        .plain = true, .max_layers = 12, .max_elements = 600, .max_degree = 4, .max_depth = 12};
     check_nets(random_seed(1000), random_trials(60), &limits, &(struct opts){0});
 }
 

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "backends.h"
+
 /* ---- numbers --------------------------------------------------------------------------------- */
 
 struct random random_from(uint64_t seed)
@@ -404,4 +406,16 @@ double *random_image(struct arena *a, const struct prog *p, uint64_t seed)
     for (size_t i = 0; i < len; i++)
         x[i] = random_real(&r, -1, 1);
     return x;
+}
+
+bool random_constant(struct arena *a, struct prog *p, uint64_t seed)
+{
+    uint32_t len = p->model.num_outputs;
+    double *one = arena_array(a, len, sizeof *one), *two = arena_array(a, len, sizeof *two);
+    sim_run(p, NULL, random_image(a, p, seed), one);
+    sim_run(p, NULL, random_image(a, p, seed + 1), two);
+    for (uint32_t i = 0; i < len; i++)
+        if (one[i] == two[i])
+            return true;
+    return false;
 }

@@ -40,4 +40,8 @@ uint64_t random_seed(uint64_t otherwise);
 /* TRIALS from the environment, else the default */
 uint32_t random_trials(uint32_t otherwise);
 
+/* Is there a value in the answer that is the same whatever the image? The C backend refuses a network
+ * in which a whole ciphertext of them is. */
+bool random_constant(struct arena *a, struct prog *p, uint64_t seed);
+
 #endif

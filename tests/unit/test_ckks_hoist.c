@@ -8,7 +8,8 @@
 
 static struct prog *hoisted(const char *nodes)
 {
-    return pkit_run(pkit_program(arena_new(), STAGE_SLOT, nodes), "lower_slot_ckks", "ckks_hoist", &(struct opts){0});
+    return pkit_run(pkit_program(arena_new(), STAGE_SLOT, nodes), "lower_slot_ckks", "ckks_hoist",
+                    &(struct opts){0});
 }
 
 Test(ckks_hoist, rewrites)
@@ -17,23 +18,30 @@ Test(ckks_hoist, rewrites)
         const char *nodes, *want;
     } table[] = {
         /* one decomposition for all rotations, one division for their sum */
-        {INPUT "%1 = rot %0 by=1\n%2 = rot %0 by=2\n%3 = add %0, %1, %2\n%4 = output %3 layout=@0\n",
+        {INPUT
+         "%1 = rot %0 by=1\n%2 = rot %0 by=2\n%3 = add %0, %1, %2\n%4 = output %3 layout=@0\n",
          "input decompose key_mul(1) key_mul(2) add mod_down add output"},
         /* sums of sums are one */
-        {INPUT "%1 = rot %0 by=1\n%2 = add %0, %1\n%3 = rot %0 by=2\n%4 = add %2, %3\n%5 = output %4 layout=@0\n",
+        {INPUT "%1 = rot %0 by=1\n%2 = add %0, %1\n%3 = rot %0 by=2\n%4 = add %2, %3\n%5 = output "
+               "%4 layout=@0\n",
          "input decompose key_mul(1) key_mul(2) add mod_down add output"},
         /* unless they are used otherwise */
-        {INPUT "%1 = rot %0 by=1\n%2 = add %0, %1\n%3 = rot %2 by=2\n%4 = add %2, %3\n%5 = output %4 layout=@0\n",
+        {INPUT "%1 = rot %0 by=1\n%2 = add %0, %1\n%3 = rot %2 by=2\n%4 = add %2, %3\n%5 = output "
+               "%4 layout=@0\n",
          "input decompose key_mul(1) mod_down add decompose key_mul(2) mod_down add output"},
         /* constants come after sums */
-        {INPUT "%1 = rot %0 by=1\n%2 = padd %0 bias=$1 layout=@0 part=0\n%3 = rot %0 by=2\n%4 = add %1, %2, %3\n"
+        {INPUT "%1 = rot %0 by=1\n%2 = padd %0 bias=$1 layout=@0 part=0\n%3 = rot %0 by=2\n%4 = "
+               "add %1, %2, %3\n"
                "%5 = output %4 layout=@0\n",
          "input decompose key_mul(1) key_mul(2) add mod_down add padd output"},
         /* a rotated value that has another use keeps its own division */
-        {INPUT "%1 = rot %0 by=1\n%2 = rot %0 by=2\n%3 = add %0, %1, %2\n%4 = mul %1, %3\n%5 = output %4 layout=@0\n",
-         "input decompose key_mul(1) mod_down key_mul(2) mod_down add mul decompose key_mul mod_down output"},
+        {INPUT "%1 = rot %0 by=1\n%2 = rot %0 by=2\n%3 = add %0, %1, %2\n%4 = mul %1, %3\n%5 = "
+               "output %4 layout=@0\n",
+         "input decompose key_mul(1) mod_down key_mul(2) mod_down add mul decompose key_mul "
+         "mod_down output"},
         /* equal rotations are one, full turns are none */
-        {INPUT "%1 = rot %0 by=3\n%2 = rot %0 by=-5\n%3 = rot %0 by=8\n%4 = add %1, %2, %3\n%5 = output %4 layout=@0\n",
+        {INPUT "%1 = rot %0 by=3\n%2 = rot %0 by=-5\n%3 = rot %0 by=8\n%4 = add %1, %2, %3\n%5 = "
+               "output %4 layout=@0\n",
          "input decompose key_mul(3) mod_down add output"},
         /* sub is left alone */
         {INPUT "%1 = rot %0 by=1\n%2 = rot %0 by=2\n%3 = sub %1, %2\n%4 = output %3 layout=@0\n",
@@ -64,7 +72,8 @@ static struct prog *transform(uint32_t babies, uint32_t giants)
         str_addf(&baby, ",%u", b);
     }
     for (uint32_t g = 0; g < giants; g++) {
-        str_addf(&s, "%%%u = pmac %s map=&0 out=0 giant=%u in=[%s] baby=[%s] period=8\n", next, args.s, g, in.s, baby.s);
+        str_addf(&s, "%%%u = pmac %s map=&0 out=0 giant=%u in=[%s] baby=[%s] period=8\n", next,
+                 args.s, g, in.s, baby.s);
         if (g) {
             next++;
             str_addf(&s, "%%%u = rot %%%u by=%u\n", next, next - 1, g);
@@ -81,7 +90,8 @@ Test(ckks_hoist, double_hoisting_by_cost)
     struct prog *p = transform(8, 2);
     cr_assert_eq(pkit_count(p, OP_key_mul), 8);
     cr_assert_eq(pkit_count(p, OP_decompose), 2);
-    cr_assert_eq(pkit_count(p, OP_mod_down), 2, "one before the giant step, one of the sum: %s", pkit_ops_of(p));
+    cr_assert_eq(pkit_count(p, OP_mod_down), 2, "one before the giant step, one of the sum: %s",
+                 pkit_ops_of(p));
     cr_assert_eq(pkit_count(p, OP_lift), 1, "the baby that is not rotated");
     p = transform(2, 7);
     cr_assert_eq(pkit_count(p, OP_key_mul), 7);
@@ -92,11 +102,12 @@ Test(ckks_hoist, double_hoisting_by_cost)
 /* A product that feeds another one is rescaled in between, so it must not enter it over QP. */
 Test(ckks_hoist, chained_products)
 {
-    struct prog *p = hoisted(INPUT "%1 = rot %0 by=1\n%2 = rot %0 by=2\n%3 = rot %0 by=3\n"
-                                   "%4 = pmac %0, %1, %2, %3 map=&0 out=0 giant=0 in=[0,0,0,0] baby=[0,1,2,3] period=8\n"
-                                   "%5 = rot %4 by=1\n%6 = rot %4 by=2\n%7 = rot %4 by=3\n"
-                                   "%8 = pmac %4, %5, %6, %7 map=&0 out=0 giant=0 in=[0,0,0,0] baby=[0,1,2,3] period=8\n"
-                                   "%9 = output %8 layout=@0\n");
+    struct prog *p = hoisted(
+        INPUT "%1 = rot %0 by=1\n%2 = rot %0 by=2\n%3 = rot %0 by=3\n"
+              "%4 = pmac %0, %1, %2, %3 map=&0 out=0 giant=0 in=[0,0,0,0] baby=[0,1,2,3] period=8\n"
+              "%5 = rot %4 by=1\n%6 = rot %4 by=2\n%7 = rot %4 by=3\n"
+              "%8 = pmac %4, %5, %6, %7 map=&0 out=0 giant=0 in=[0,0,0,0] baby=[0,1,2,3] period=8\n"
+              "%9 = output %8 layout=@0\n");
     cr_assert_eq(pkit_count(p, OP_lift), 2, "%s", pkit_ops_of(p));
     p = pkit_run(p, "ckks_params", "ckks_regs", &(struct opts){0});
     cr_assert_eq(p->nodes.at[0].type.level, 2);

@@ -8,14 +8,15 @@
 #include <string.h>
 
 #define INPUT "%0 = input part=0 layout=@0\n"
-#define PMAC " map=&0 out=0 giant=0 in=[0] baby=[0] period=8\n"
-#define PADD " bias=$1 layout=@0 part=0\n"
+#define PMAC  " map=&0 out=0 giant=0 in=[0] baby=[0] period=8\n"
+#define PADD  " bias=$1 layout=@0 part=0\n"
 
 /* From a slot program to levels; every pass is verified, which compares the scales of sums. */
 static struct prog *leveled(const char *nodes, uint32_t precision)
 {
     struct opts o = {.precision = precision};
-    return pkit_run(pkit_program(arena_new(), STAGE_SLOT, nodes), "lower_slot_ckks", "ckks_level", &o);
+    return pkit_run(pkit_program(arena_new(), STAGE_SLOT, nodes), "lower_slot_ckks", "ckks_level",
+                    &o);
 }
 
 static const struct type *output_type(const struct prog *p)
@@ -27,8 +28,8 @@ static const struct type *output_type(const struct prog *p)
 
 struct expectation {
     const char *nodes;
-    int top;            /* level of the input */
-    double input_bits;  /* of its scale, in units of the precision */
+    int top;           /* level of the input */
+    double input_bits; /* of its scale, in units of the precision */
     uint32_t rescales, raises, drops;
 };
 
@@ -42,23 +43,28 @@ static const struct expectation table[] = {
     {INPUT "%1 = mul %0, %0\n%2 = pmac %1" PMAC "%3 = output %2 layout=@0\n", 1, 1, 1, 0, 0},
     /* the schedule of a layer, twice */
     {INPUT "%1 = pmac %0" PMAC "%2 = padd %1" PADD "%3 = mul %2, %2\n%4 = pmac %3" PMAC
-           "%5 = output %4 layout=@0\n", 2, 2, 2, 0, 0},
+           "%5 = output %4 layout=@0\n",
+     2, 2, 2, 0, 0},
     /* products of products are raised, so that a large prime can go */
-    {INPUT "%1 = mul %0, %0\n%2 = mul %1, %1\n%3 = mul %2, %2\n%4 = output %3 layout=@0\n", 3, 1, 3, 3, 0},
+    {INPUT "%1 = mul %0, %0\n%2 = mul %1, %1\n%3 = mul %2, %2\n%4 = output %3 layout=@0\n", 3, 1, 3,
+     3, 0},
     /* two plaintext products in a row: the second takes DATA */
     {INPUT "%1 = pmac %0" PMAC "%2 = pmac %1" PMAC "%3 = output %2 layout=@0\n", 2, 2, 2, 0, 0},
     /* a rotation of a sum that is still to be rescaled runs before that */
-    {INPUT "%1 = pmac %0" PMAC "%2 = rot %1 by=3\n%3 = add %1, %2\n%4 = output %3 layout=@0\n", 1, 2, 1, 0, 0},
+    {INPUT "%1 = pmac %0" PMAC "%2 = rot %1 by=3\n%3 = add %1, %2\n%4 = output %3 layout=@0\n", 1,
+     2, 1, 0, 0},
     /* but what feeds another plaintext product is rescaled once, before its rotations */
     {INPUT "%1 = pmac %0" PMAC "%2 = rot %1 by=1\n%3 = rot %1 by=2\n"
-           "%4 = pmac %1, %2, %3 map=&0 out=0 giant=0 in=[0,0,0] baby=[0,1,2] period=8\n%5 = output %4 layout=@0\n",
+           "%4 = pmac %1, %2, %3 map=&0 out=0 giant=0 in=[0,0,0] baby=[0,1,2] period=8\n%5 = "
+           "output %4 layout=@0\n",
      2, 2, 2, 0, 0},
     /* x^2 + x: both are raised to the scale of a plaintext product */
     {INPUT "%1 = mul %0, %0\n%2 = add %1, %0\n%3 = output %2 layout=@0\n", 1, 1, 1, 2, 0},
     /* pmac(x) + x: x is raised, and nothing is rescaled twice */
     {INPUT "%1 = pmac %0" PMAC "%2 = add %1, %0\n%3 = output %2 layout=@0\n", 1, 2, 1, 1, 0},
     /* x^4 + x^2 with x^2 a level above: its scale is brought to that of the lower level */
-    {INPUT "%1 = mul %0, %0\n%2 = mul %1, %1\n%3 = mul %2, %2\n%4 = add %3, %1\n%5 = output %4 layout=@0\n",
+    {INPUT "%1 = mul %0, %0\n%2 = mul %1, %1\n%3 = mul %2, %2\n%4 = add %3, %1\n%5 = output %4 "
+           "layout=@0\n",
      3, 1, 4, 5, 0},
 };
 
@@ -73,7 +79,8 @@ Test(ckks_level, steps)
         cr_expect_float_eq(log2(in->scale), 27 * e->input_bits, 1e-9, "case %zu: %s", i, ops);
         cr_expect_eq(in->scale, p->params.input_scale, "case %zu", i);
         cr_expect_eq(out->level, 0, "case %zu: %s", i, ops);
-        cr_expect(fabs(out->scale / p->params.scale - 1) < 1e-5, "case %zu: scale %g", i, out->scale);
+        cr_expect(fabs(out->scale / p->params.scale - 1) < 1e-5, "case %zu: scale %g", i,
+                  out->scale);
         cr_expect_eq(pkit_count(p, OP_rescale), e->rescales, "case %zu: %s", i, ops);
         cr_expect_eq(pkit_count(p, OP_raise_scale), e->raises, "case %zu: %s", i, ops);
         cr_expect_eq(pkit_count(p, OP_drop_to), e->drops, "case %zu: %s", i, ops);
@@ -92,19 +99,23 @@ Test(ckks_level, scales_stay_near_the_data_scale)
                 if (n->op != OP_mul && n->op != OP_output)
                     continue;
                 double s = log2(p->nodes.at[n->args[0]].type.scale);
-                cr_expect(fabs(s - bits[k]) < 0.3, "case %zu, %u bits: %%%u takes scale 2^%g", i, bits[k], j, s);
+                cr_expect(fabs(s - bits[k]) < 0.3, "case %zu, %u bits: %%%u takes scale 2^%g", i,
+                          bits[k], j, s);
             }
             double out = log2(output_type(p)->scale);
             int level = output_type(p)->level;
-            cr_expect(out + 11.5 <= 50 || level == 1, "case %zu, %u bits: no room for the result", i, bits[k]);
+            cr_expect(out + 11.5 <= 50 || level == 1, "case %zu, %u bits: no room for the result",
+                      i, bits[k]);
         }
 }
 
 /* A value wanted at two levels: the ciphertext is cut, not computed twice. */
 Test(ckks_level, used_at_two_levels)
 {
-    struct prog *p = leveled(INPUT "%1 = mul %0, %0\n%2 = mul %1, %1\n%3 = pmac %2" PMAC "%4 = pmac %0" PMAC
-                                   "%5 = add %3, %4\n%6 = output %5 layout=@0\n", 27);
+    struct prog *p =
+        leveled(INPUT "%1 = mul %0, %0\n%2 = mul %1, %1\n%3 = pmac %2" PMAC "%4 = pmac %0" PMAC
+                      "%5 = add %3, %4\n%6 = output %5 layout=@0\n",
+                27);
     cr_assert_eq(pkit_count(p, OP_mul), 2, "%s", pkit_ops_of(p));
     cr_assert_eq(pkit_count(p, OP_decompose), 2, "%s", pkit_ops_of(p));
     cr_assert_eq(pkit_count(p, OP_drop_to), 1, "%s", pkit_ops_of(p));
@@ -113,9 +124,11 @@ Test(ckks_level, used_at_two_levels)
 /* Operands of one plaintext product at two scales: two products and a sum, nothing approximate. */
 Test(ckks_level, products_of_two_scales)
 {
-    struct prog *p = leveled(INPUT "%1 = mul %0, %0\n"
-                                   "%2 = pmac %0, %1 map=&0 out=0 giant=0 in=[0,0] baby=[0,1] period=8\n"
-                                   "%3 = output %2 layout=@0\n", 27);
+    struct prog *p =
+        leveled(INPUT "%1 = mul %0, %0\n"
+                      "%2 = pmac %0, %1 map=&0 out=0 giant=0 in=[0,0] baby=[0,1] period=8\n"
+                      "%3 = output %2 layout=@0\n",
+                27);
     cr_assert_eq(pkit_count(p, OP_pmac), 2, "%s", pkit_ops_of(p));
     cr_assert_eq(pkit_count(p, OP_raise_scale), 0, "%s", pkit_ops_of(p));
 }
@@ -139,6 +152,7 @@ Test(ckks_level, refuses_a_short_chain)
     under_test = pkit_run(under_test, "ckks_params", "ckks_params", &(struct opts){0});
     under_test->params.num_q--;
     struct caught shorter = ir_catch(run_level, NULL);
-    cr_assert(shorter.ended && !shorter.bug && strstr(shorter.text, "needs 4 primes, its parameters have 3"), "%s",
-              shorter.text);
+    cr_assert(shorter.ended && !shorter.bug &&
+                  strstr(shorter.text, "needs 4 primes, its parameters have 3"),
+              "%s", shorter.text);
 }

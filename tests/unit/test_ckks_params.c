@@ -15,7 +15,8 @@ static struct prog *tower(struct arena *a, uint32_t squares)
     for (uint32_t i = 0; i < squares; i++)
         str_addf(&s, "%%%u = mul %%%u, %%%u  # act%u\n", i + 1, i, i, i + 1);
     str_addf(&s, "%%%u = output %%%u layout=@0\n", squares + 1, squares);
-    return pkit_run(pkit_program(a, STAGE_SLOT, s.s), "lower_slot_ckks", "ckks_hoist", &(struct opts){0});
+    return pkit_run(pkit_program(a, STAGE_SLOT, s.s), "lower_slot_ckks", "ckks_hoist",
+                    &(struct opts){0});
 }
 
 struct job {
@@ -37,8 +38,8 @@ static void check_primes(const struct params *q, double prime_bits)
     double digit = 0, special = 0;
     for (uint32_t i = 0; i < q->num_q; i++) {
         all[len++] = q->q[i];
-        cr_assert(fabs(log2((double)q->q[i]) - (i ? prime_bits : 50)) < 0.1, "prime %u is %g bits", i,
-                  log2((double)q->q[i]));
+        cr_assert(fabs(log2((double)q->q[i]) - (i ? prime_bits : 50)) < 0.1, "prime %u is %g bits",
+                  i, log2((double)q->q[i]));
         digit += i < q->alpha ? log2((double)q->q[i]) : 0;
     }
     for (uint32_t i = 0; i < q->num_p; i++) {
@@ -59,7 +60,8 @@ Test(ckks_params, smallest_secure_ring)
 {
     static const struct {
         uint32_t squares, log_n;
-    } want[] = {{1, 13}, {2, 13}, {3, 14}, {6, 14}, {7, 15}, {15, 15}, {16, 16}, {32, 16}, {33, 17}, {68, 17}};
+    } want[] = {{1, 13},  {2, 13},  {3, 14},  {6, 14},  {7, 15},
+                {15, 15}, {16, 16}, {32, 16}, {33, 17}, {68, 17}};
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         struct arena *a = arena_new();
         struct prog *p = ckks_params(tower(a, want[i].squares), &(struct opts){0});
@@ -104,10 +106,11 @@ Test(ckks_params, digits_follow_the_room)
 Test(ckks_params, rotations_are_made_positive)
 {
     struct arena *a = arena_new();
-    struct prog *p = pkit_program(a, STAGE_CKKS,
-                                  "%0 = input part=0 layout=@0\n%1 = decompose %0\n%2 = key_mul %1, %0 by=-3\n"
-                                  "%3 = mod_down %2 drop=0\n%4 = key_mul %1, %0 by=2\n%5 = mod_down %4 drop=0\n"
-                                  "%6 = add %3, %5\n%7 = output %6 layout=@0\n");
+    struct prog *p =
+        pkit_program(a, STAGE_CKKS,
+                     "%0 = input part=0 layout=@0\n%1 = decompose %0\n%2 = key_mul %1, %0 by=-3\n"
+                     "%3 = mod_down %2 drop=0\n%4 = key_mul %1, %0 by=2\n%5 = mod_down %4 drop=0\n"
+                     "%6 = add %3, %5\n%7 = output %6 layout=@0\n");
     p = ckks_params(p, &(struct opts){.log_n = 14});
     cr_assert_eq(p->params.log_n, 14);
     cr_assert_eq(node_int(&p->nodes.at[2], KEY_by), 8192 - 3);
@@ -138,9 +141,16 @@ Test(ckks_params, refusals)
         struct opts o;
         const char *text;
     } want[] = {
-        {69, {0}, "layer 'act69' needs 1 level more than the largest secure ring carries (68 of 69)"},
-        {72, {.insecure = true}, "layer 'act69' needs 4 levels more than the largest secure ring carries"},
-        {5, {.log_n = 13}, "layer 'act3' needs 3 levels more than a ring of degree 2^13 carries at 128 bits (2 of 5)"},
+        {69,
+         {0},
+         "layer 'act69' needs 1 level more than the largest secure ring carries (68 of 69)"},
+        {72,
+         {.insecure = true},
+         "layer 'act69' needs 4 levels more than the largest secure ring carries"},
+        {5,
+         {.log_n = 13},
+         "layer 'act3' needs 3 levels more than a ring of degree 2^13 carries at 128 bits (2 of "
+         "5)"},
         {1, {.log_n = 11}, "layer 'act1' needs 1 level more than a ring of degree 2^11"},
         {1, {.log_n = 9}, "--log-n must be from 10 to 17, found 9"},
         {1, {.log_n = 18, .insecure = true}, "--log-n must be from 10 to 17, found 18"},
@@ -163,5 +173,7 @@ Test(ckks_params, ring_must_hold_the_slots)
     for (uint32_t i = 0; i < j.p->nodes.len; i++)
         j.p->nodes.at[i].type.n = 1024;
     struct caught c = ir_catch(run_params, &j);
-    cr_assert(c.ended && !c.bug && strstr(c.text, "vectors of 1024 slots need a ring of degree 2048"), "%s", c.text);
+    cr_assert(c.ended && !c.bug &&
+                  strstr(c.text, "vectors of 1024 slots need a ring of degree 2048"),
+              "%s", c.text);
 }

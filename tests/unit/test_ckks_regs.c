@@ -8,7 +8,8 @@
 
 static struct prog *run(struct arena *a, const char *nodes)
 {
-    return pkit_run(pkit_program(a, STAGE_SLOT, nodes), "lower_slot_ckks", "ckks_regs", &(struct opts){0});
+    return pkit_run(pkit_program(a, STAGE_SLOT, nodes), "lower_slot_ckks", "ckks_regs",
+                    &(struct opts){0});
 }
 
 static uint64_t total_words(const struct prog *p)
@@ -46,25 +47,28 @@ Test(ckks_regs, sums_accumulate)
         str_add(&sum, "");
         uint32_t terms = size ? 7 : 3, next = 1;
         for (uint32_t k = 0; k < terms; k++, next += 2) {
-            str_addf(&s, "%%%u = pmac %%0 map=&0 out=0 giant=%u in=[0] baby=[0] period=8  # l\n", next, k + 1);
+            str_addf(&s, "%%%u = pmac %%0 map=&0 out=0 giant=%u in=[0] baby=[0] period=8  # l\n",
+                     next, k + 1);
             str_addf(&s, "%%%u = rot %%%u by=%u  # l\n", next + 1, next, k + 1);
             str_addf(&sum, k ? ", %%%u" : "%%%u", next + 1);
         }
-        str_addf(&s, "%%%u = add %s  # l\n%%%u = output %%%u layout=@0\n", next, sum.s, next + 1, next);
+        str_addf(&s, "%%%u = add %s  # l\n%%%u = output %%%u layout=@0\n", next, sum.s, next + 1,
+                 next);
         struct prog *p = run(a, s.s);
         cr_assert_eq(pkit_count(p, OP_add), terms - 1, "sums of two");
         words[size] = total_words(p);
         arena_free(a);
     }
-    cr_assert_eq(words[0], words[1], "%llu words for 3 terms, %llu for 7", (unsigned long long)words[0],
-                 (unsigned long long)words[1]);
+    cr_assert_eq(words[0], words[1], "%llu words for 3 terms, %llu for 7",
+                 (unsigned long long)words[0], (unsigned long long)words[1]);
 }
 
 /* All inputs are read before the first layer runs: they come first and have registers of their own. */
 Test(ckks_regs, inputs_first)
 {
     struct arena *a = arena_new();
-    struct prog *p = run(a, "%0 = input part=0 layout=@0\n%1 = mul %0, %0  # a\n%2 = output %1 layout=@0\n");
+    struct prog *p =
+        run(a, "%0 = input part=0 layout=@0\n%1 = mul %0, %0  # a\n%2 = output %1 layout=@0\n");
     struct prog *q = prog_derive(p, STAGE_CKKS);
     uint32_t x = prog_copy_node(q, &p->nodes.at[0], NULL), args[2] = {x, x};
     struct build b = build_at(q, NO_LOC, "a");
@@ -88,9 +92,10 @@ Test(ckks_regs, inputs_first)
 Test(ckks_regs, layers_stay_together)
 {
     struct arena *a = arena_new();
-    struct prog *p = run(a, INPUT "%1 = rot %0 by=1  # one\n%2 = rot %0 by=2  # two\n%3 = mul %1, %1  # one\n"
-                                  "%4 = mul %2, %2  # two\n%5 = mul %3, %3  # one\n%6 = mul %4, %4  # two\n"
-                                  "%7 = add %5, %6  # sum\n%8 = output %7 layout=@0  # out\n");
+    struct prog *p =
+        run(a, INPUT "%1 = rot %0 by=1  # one\n%2 = rot %0 by=2  # two\n%3 = mul %1, %1  # one\n"
+                     "%4 = mul %2, %2  # two\n%5 = mul %3, %3  # one\n%6 = mul %4, %4  # two\n"
+                     "%7 = add %5, %6  # sum\n%8 = output %7 layout=@0  # out\n");
     uint32_t changes = 0;
     for (uint32_t i = 1; i < p->nodes.len; i++)
         changes += strcmp(p->nodes.at[i].layer, p->nodes.at[i - 1].layer) != 0;
@@ -102,12 +107,15 @@ Test(ckks_regs, layers_stay_together)
 Test(ckks_regs, results_apart)
 {
     struct arena *a = arena_new();
-    struct prog *p = run(a, INPUT "%1 = mul %0, %0  # l\n%2 = pmac %1 map=&0 out=0 giant=0 in=[0] baby=[0] period=8  # l\n"
-                                  "%3 = padd %2 bias=$1 layout=@0 part=0  # l\n%4 = output %3 layout=@0\n");
+    struct prog *p = run(
+        a, INPUT
+        "%1 = mul %0, %0  # l\n%2 = pmac %1 map=&0 out=0 giant=0 in=[0] baby=[0] period=8  # l\n"
+        "%3 = padd %2 bias=$1 layout=@0 part=0  # l\n%4 = output %3 layout=@0\n");
     uint32_t shared = 0;
     for (uint32_t i = 0; i < p->nodes.len; i++) {
         const struct node *n = &p->nodes.at[i];
-        bool apart = n->op == OP_mul || n->op == OP_decompose || n->op == OP_key_mul || n->op == OP_pmac;
+        bool apart =
+            n->op == OP_mul || n->op == OP_decompose || n->op == OP_key_mul || n->op == OP_pmac;
         for (uint32_t k = 0; k < n->num_args && n->type.kind != KIND_NONE; k++) {
             bool same = p->nodes.at[n->args[k]].reg == n->reg;
             cr_assert(!apart || !same, "%%%u overwrites its operand", i);

@@ -53,7 +53,8 @@ Test(cost, grows_with_the_level)
 Test(cost, counts_of_one_digit)
 {
     const char *why;
-    cr_assert(load("ntt.14 1000\nconvert.14 1\nkey.14 1\npermute.14 1\npointwise.14 1\n", &why), "%s", why);
+    cr_assert(load("ntt.14 1000\nconvert.14 1\nkey.14 1\npermute.14 1\npointwise.14 1\n", &why),
+              "%s", why);
     struct cost_ring one = {14, 4, 4};
     cr_assert_eq(cost_decompose(one, 3), 4 * 1000 + 4 * 1000 + 4 * 4);
     cr_assert_eq(cost_key_mul(one, 3), 2 * 8 * (1 + 1) + 4);
@@ -65,7 +66,8 @@ Test(cost, file_replaces_only_what_it_names)
 {
     const char *why;
     double old = cost_mac(14), other = cost_ntt(15);
-    cr_assert(load("# measured\n\nntt.14 12345.5   # comment\r\npointwise.17\t7\n", &why), "%s", why);
+    cr_assert(load("# measured\n\nntt.14 12345.5   # comment\r\npointwise.17\t7\n", &why), "%s",
+              why);
     cr_assert_eq(cost_ntt(14), 12345.5);
     cr_assert_eq(cost_pointwise(17), 7);
     cr_assert_eq(cost_pointwise(18), 14, "rings outside the table scale");
@@ -76,9 +78,10 @@ Test(cost, file_replaces_only_what_it_names)
 Test(cost, bad_files_change_nothing)
 {
     static const char *const bad[] = {
-        "ntt.14",          "ntt 5",      "ntt.14 x",     "ntt.14 5 6",    "ntt.11 5",  "ntt.18 5", "ntt.1x 5",
-        "ntt.14 0",        "ntt.14 -1",  "ntt.14 nan",   "ntt.14 inf",    "fft.14 5",  ".14 5",    "ntt. 5",
-        "ntt.14 1\nnttt.14 1", "mac.14 1e99",
+        "ntt.14",      "ntt 5",    "ntt.14 x", "ntt.14 5 6", "ntt.11 5",
+        "ntt.18 5",    "ntt.1x 5", "ntt.14 0", "ntt.14 -1",  "ntt.14 nan",
+        "ntt.14 inf",  "fft.14 5", ".14 5",    "ntt. 5",     "ntt.14 1\nnttt.14 1",
+        "mac.14 1e99",
     };
     double old = cost_ntt(14);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -116,7 +119,8 @@ Test(cost, of_programs)
     struct arena *a = arena_new();
     struct prog *p = prog_parse(a, "text", text, sizeof text - 1);
     struct cost_ring r = {14, 1, 1};
-    double sum = cost_node(p, &p->nodes.at[1]) + cost_decompose(r, 1) + cost_key_mul(r, 1) + cost_mod_down(r, 1);
+    double sum = cost_node(p, &p->nodes.at[1]) + cost_decompose(r, 1) + cost_key_mul(r, 1) +
+                 cost_mod_down(r, 1);
     cr_assert(cost_node(p, &p->nodes.at[1]) > 0);
     cr_assert_eq(cost_node(p, &p->nodes.at[0]), 0);
     cr_assert_eq(cost_node(p, &p->nodes.at[5]), 0);

@@ -135,6 +135,39 @@ Test(encode, round_trip)
     bench_close(&b);
 }
 
+/* No operation of the encoder is fused or reordered, so the CPU does not show in a plaintext. */
+Test(encode, same_words_on_every_cpu)
+{
+    uint64_t rng = kit_seed();
+    double re[512], im[512];
+    uint64_t *want = sys_alloc(8 * 1024 * 8), *got = sys_alloc(8 * 1024 * 8);
+    cr_assert(want != NULL && got != NULL);
+    for (size_t i = 0; i < 512; i++) {
+        re[i] = kit_uniform(&rng, -4, 4);
+        im[i] = kit_uniform(&rng, -4, 4);
+    }
+    for (int level = 0; level <= (int)sys_cpu_detect(); level++) {
+        struct bench b;
+        sys_cpu_limit((enum rt_cpu)level);
+        bench_open(&b);
+        cr_assert_eq((int)b.ctx->ring->k.level, level);
+        for (unsigned log_p = 0; log_p <= 9; log_p++) {
+            size_t words = (size_t)8 << log_p; /* of the first in want, after those before it */
+            uint64_t *to = level == 0 ? want : got;
+            struct rt_error err;
+            double work[1024];
+            enum rt_status s = core_encode(b.ctx, to + words - 8, re, log_p % 2 ? im : NULL, log_p,
+                                           0x1p90, (struct ring_basis){3, 0}, work, "v", &err);
+            cr_assert_eq(s, RT_OK, "%s", err.text);
+            cr_assert_eq(memcmp(to + words - 8, want + words - 8, words * 8), 0,
+                         "level %d, period %zu", level, (size_t)1 << log_p);
+        }
+        bench_close(&b);
+    }
+    sys_free(want);
+    sys_free(got);
+}
+
 /* A periodic vector is the same polynomial whether its period is told or not. */
 Test(encode, subring_equals_full)
 {

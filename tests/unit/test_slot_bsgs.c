@@ -48,8 +48,12 @@ static struct prog *one_map(struct arena *a, const struct shape *s, bool zero)
     cr_assert(layout_finish(&from, &why), "%s", why);
     cr_assert(layout_finish(&to, &why), "%s", why);
     uint32_t in = prog_add_layout(p, &from), out = prog_add_layout(p, &to);
-    struct lterm t = {.in_layout = in, .weight = add_weight(&b, &r, s->weight, zero), .groups = 1,
-                      .stride = {s->stride, s->stride}, .dilation = {1, 1}, .up = {1, 1},
+    struct lterm t = {.in_layout = in,
+                      .weight = add_weight(&b, &r, s->weight, zero),
+                      .groups = 1,
+                      .stride = {s->stride, s->stride},
+                      .dilation = {1, 1},
+                      .up = {1, 1},
                       .pad = {s->pad, s->pad, s->pad, s->pad}};
     struct lmap m = {.out_layout = out, .num_terms = 1, .term = &t};
     memcpy(t.in, s->in, sizeof t.in);
@@ -58,7 +62,8 @@ static struct prog *one_map(struct arena *a, const struct shape *s, bool zero)
     memcpy(p->model.input, s->in, sizeof s->in);
     p->model.range[1] = 1;
     p->model.num_outputs = s->out[0] * s->out[1] * s->out[2];
-    double *mean = arena_array(a, s->in[0], sizeof *mean), *std = arena_array(a, s->in[0], sizeof *std);
+    double *mean = arena_array(a, s->in[0], sizeof *mean),
+           *std = arena_array(a, s->in[0], sizeof *std);
     for (uint32_t c = 0; c < s->in[0]; c++)
         std[c] = 1;
     p->model.mean = mean;
@@ -97,8 +102,14 @@ static struct prog *planned(struct prog *p)
     return q;
 }
 
-#define FLAT(slots) {.n = slots, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 1, .pitch = 1, .block = 1}
-#define IMAGE(slots, row, area) {.n = slots, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 1, .pitch = row, .block = area}
+#define FLAT(slots)                                                                                \
+    {                                                                                              \
+        .n = slots, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 1, .pitch = 1, .block = 1                 \
+    }
+#define IMAGE(slots, row, area)                                                                    \
+    {                                                                                              \
+        .n = slots, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 1, .pitch = row, .block = area            \
+    }
 
 /* 256 diagonals: babies and giants near the square root, not 255 rotations */
 Test(slot_bsgs, fully_connected)
@@ -129,7 +140,8 @@ Test(slot_bsgs, sum_of_copies)
  * blocks are the fewest rotations; hoisted ones are cheap enough to take a few more. */
 Test(slot_bsgs, convolution)
 {
-    struct shape s = {{8, 16, 16}, {8, 16, 16}, IMAGE(2048, 16, 256), IMAGE(2048, 16, 256), {8, 8, 3, 3}, 1, 1};
+    struct shape s = {
+        {8, 16, 16}, {8, 16, 16}, IMAGE(2048, 16, 256), IMAGE(2048, 16, 256), {8, 8, 3, 3}, 1, 1};
     struct prog *p = planned(one_map(arena_new(), &s, false));
     cr_assert_leq(pkit_count(p, OP_rot), 24, "%u rotations", pkit_count(p, OP_rot));
     cr_assert_geq(pkit_count(p, OP_rot), 8 + 7);
@@ -138,8 +150,10 @@ Test(slot_bsgs, convolution)
 /* The rotations of an input serve all result ciphertexts. */
 Test(slot_bsgs, babies_are_shared)
 {
-    struct shape one = {{1, 16, 16}, {1, 16, 16}, IMAGE(256, 16, 256), IMAGE(256, 16, 256), {1, 1, 3, 3}, 1, 1};
-    struct shape four = {{1, 16, 16}, {4, 16, 16}, IMAGE(256, 16, 256), IMAGE(256, 16, 256), {4, 1, 3, 3}, 1, 1};
+    struct shape one = {
+        {1, 16, 16}, {1, 16, 16}, IMAGE(256, 16, 256), IMAGE(256, 16, 256), {1, 1, 3, 3}, 1, 1};
+    struct shape four = {
+        {1, 16, 16}, {4, 16, 16}, IMAGE(256, 16, 256), IMAGE(256, 16, 256), {4, 1, 3, 3}, 1, 1};
     struct prog *p = planned(one_map(arena_new(), &one, false));
     struct prog *q = planned(one_map(arena_new(), &four, false));
     cr_assert_leq(pkit_count(p, OP_rot), 8);
@@ -150,8 +164,13 @@ Test(slot_bsgs, babies_are_shared)
 /* Channels fastest: weights repeat with a row. */
 Test(slot_bsgs, periods)
 {
-    struct shape s = {{4, 8, 8}, {4, 8, 8}, {.n = 256, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 4, .pitch = 32, .block = 256},
-                      {.n = 256, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 4, .pitch = 32, .block = 256}, {4, 4, 1, 3}, 1, 0};
+    struct shape s = {{4, 8, 8},
+                      {4, 8, 8},
+                      {.n = 256, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 4, .pitch = 32, .block = 256},
+                      {.n = 256, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 4, .pitch = 32, .block = 256},
+                      {4, 4, 1, 3},
+                      1,
+                      0};
     s.out[2] = 6; /* no padding: columns 0..5 */
     struct prog *p = planned(one_map(arena_new(), &s, false));
     for (uint32_t i = 0; i < p->nodes.len; i++)
@@ -162,7 +181,8 @@ Test(slot_bsgs, periods)
 /* Weights that are all zero: still a value, and it is zero. */
 Test(slot_bsgs, zero_map)
 {
-    struct shape s = {{8, 4, 4}, {8, 4, 4}, IMAGE(128, 4, 16), IMAGE(128, 4, 16), {8, 8, 3, 3}, 1, 1};
+    struct shape s = {{8, 4, 4}, {8, 4, 4}, IMAGE(128, 4, 16), IMAGE(128, 4, 16), {8, 8, 3, 3},
+                      1,         1};
     struct prog *p = planned(one_map(arena_new(), &s, true));
     cr_assert_eq(pkit_count(p, OP_rot), 0);
     cr_assert_eq(pkit_count(p, OP_pmac), 1);

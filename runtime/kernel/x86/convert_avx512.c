@@ -30,7 +30,8 @@
 /* A target's constants: w in Montgomery's form. */
 struct target {
     struct mont mont;
-    vec minus_p; /* for k = 1 */
+    vec shift; /* for k = 1: what negative x get added */
+    bool near; /* for k = 1: p <= 4q */
     uint64_t w[MAX_K];
 };
 
@@ -39,7 +40,8 @@ static void target_start(struct target *z, const struct k_convert *s, unsigned g
     const struct modulus *m = &s->to[g].t->mod;
     z->mont = mont_of(m);
     if (s->k == 1) {
-        z->minus_p = all(mod_neg(mod_reduce52(s->p, m), m->q));
+        z->near = s->p <= 4 * m->q;
+        z->shift = all(z->near ? 2 * m->q - s->p : mod_neg(mod_reduce52(s->p, m), m->q));
         return;
     }
     for (size_t j = 0; j < s->k; j++) {
@@ -94,15 +96,18 @@ INLINE void convert_32(uint64_t *out, const uint64_t *x, size_t stride, size_t k
     store(out + 24, h3);
 }
 
-/* 32 words of the centred x, below 3q: x mod q below 2q, and q - p mod q where x is negative. */
+/*
+ * 32 words of the centred x. For p <= 4q, x <= (p-1)/2 is below 2q as it is, and larger ones become
+ * x - p + 2q > 0. Otherwise x mod q below 2q, and q - p mod q more where x is negative: below 3q.
+ */
 INLINE void recentre_32(uint64_t *out, const uint64_t *x, vec half, const struct modulus *m,
                         const struct target *z)
 {
     for (size_t v = 0; v < 32; v += 8) {
         vec y = load(x + v);
-        vec r = mul_w(y, all(1), all(m->ones), &z->mont.c);
-        r = _mm512_mask_add_epi64(r, _mm512_cmpgt_epu64_mask(y, half), r, z->minus_p);
-        store(out + v, r);
+        __mmask8 negative = _mm512_cmpgt_epu64_mask(y, half);
+        vec r = z->near ? y : mul_w(y, all(1), all(m->ones), &z->mont.c);
+        store(out + v, _mm512_mask_add_epi64(r, negative, r, z->shift));
     }
 }
 

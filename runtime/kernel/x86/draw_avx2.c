@@ -7,8 +7,11 @@
 #include <immintrin.h>
 
 /* Entry k: the lanes whose bits are set in k, moved together, as pairs of 32-bit words. */
-#define PAIR(a)          2 * (a), 2 * (a) + 1
-#define ENTRY(a, b, c, d) {PAIR(a), PAIR(b), PAIR(c), PAIR(d)}
+#define PAIR(a) 2 * (a), 2 * (a) + 1
+#define ENTRY(a, b, c, d)                                                                          \
+    {                                                                                              \
+        PAIR(a), PAIR(b), PAIR(c), PAIR(d)                                                         \
+    }
 static const int together[16][8] = {
     ENTRY(0, 0, 0, 0), ENTRY(0, 0, 0, 0), ENTRY(1, 0, 0, 0), ENTRY(0, 1, 0, 0),
     ENTRY(2, 0, 0, 0), ENTRY(0, 2, 0, 0), ENTRY(1, 2, 0, 0), ENTRY(0, 1, 2, 0),
@@ -29,8 +32,7 @@ static size_t keep_below_avx2(uint64_t *out, size_t room, const uint64_t *words,
         w = _mm256_and_si256(w, vmask);
         int keep = _mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpgt_epi64(vq, w)));
         __m256i move = _mm256_loadu_si256((const __m256i *)(const void *)together[keep]);
-        _mm256_storeu_si256((__m256i *)(void *)(out + have),
-                            _mm256_permutevar8x32_epi32(w, move));
+        _mm256_storeu_si256((__m256i *)(void *)(out + have), _mm256_permutevar8x32_epi32(w, move));
         have += (size_t)__builtin_popcount((unsigned)keep);
     }
     struct kernels ref;

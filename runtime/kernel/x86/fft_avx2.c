@@ -293,18 +293,13 @@ static unsigned chunk_of(unsigned log_p)
 static struct plan plan_of(double *re, double *im, const double *root_re, const double *root_im,
                            unsigned log_p, double c)
 {
-    struct plan f = {re,
-                     im,
-                     root_re,
-                     root_im,
-                     (size_t)1 << (log_p - 2),
-                     log_p - 4,
-                     _mm256_set1_pd(c)};
+    struct plan f = {
+        re, im, root_re, root_im, (size_t)1 << (log_p - 2), log_p - 4, _mm256_set1_pd(c)};
     return f;
 }
 
 static void embed_avx2(double *re, double *im, const double *root_re, const double *root_im,
-                         unsigned log_p)
+                       unsigned log_p)
 {
     if (log_p < LOG_LEAST) {
         struct kernels ref;
@@ -323,7 +318,7 @@ static void embed_avx2(double *re, double *im, const double *root_re, const doub
 }
 
 static void unembed_avx2(double *re, double *im, const double *root_re, const double *root_im,
-                           unsigned log_p, double c)
+                         unsigned log_p, double c)
 {
     if (log_p < LOG_LEAST) {
         struct kernels ref;

@@ -335,13 +335,8 @@ static unsigned chunk_of(unsigned log_p)
 static struct plan plan_of(double *re, double *im, const double *root_re, const double *root_im,
                            unsigned log_p, double c)
 {
-    struct plan f = {re,
-                     im,
-                     root_re,
-                     root_im,
-                     (size_t)1 << (log_p - 3),
-                     log_p - 6,
-                     _mm512_set1_pd(c)};
+    struct plan f = {
+        re, im, root_re, root_im, (size_t)1 << (log_p - 3), log_p - 6, _mm512_set1_pd(c)};
     return f;
 }
 

@@ -170,7 +170,7 @@ INLINE void inverse_tail(uint64_t *out, const uint64_t *in, const struct plan *p
     if (p->tail != NULL) {
         tail = p->tail + K_TAIL_WORDS * (blocks - 1 - block);
         if (block + AHEAD < blocks) {
-            prefetch(tail - K_TAIL_WORDS * AHEAD);
+            prefetch(tail - K_TAIL_WORDS * AHEAD, K_TAIL_WORDS);
         }
     } else {
         tail_build(local, w, ws, p->size, blocks - 1 - block);

@@ -96,10 +96,10 @@ INLINE vec times(vec y, size_t e, const struct plan *p)
  */
 #define AHEAD 16u
 
-INLINE void prefetch(const uint64_t *tail)
+INLINE void prefetch(const uint64_t *p, size_t words)
 {
-    for (size_t i = 0; i < K_TAIL_WORDS; i += 8) {
-        _mm_prefetch((const char *)(tail + i), _MM_HINT_T0);
+    for (size_t i = 0; i < words; i += 8) {
+        _mm_prefetch((const char *)(p + i), _MM_HINT_T0);
     }
 }
 
@@ -135,7 +135,10 @@ INLINE void forward_tail(uint64_t *out, const uint64_t *a, const struct plan *p,
     if (p->tail != NULL) {
         tail = p->tail + K_TAIL_WORDS * block;
         if (block + AHEAD < p->size / 64) {
-            prefetch(tail + K_TAIL_WORDS * AHEAD);
+            prefetch(tail + K_TAIL_WORDS * AHEAD, K_TAIL_WORDS);
+            if (f->minuend != NULL) {
+                prefetch(f->minuend + 64 * AHEAD, 64);
+            }
         }
     } else {
         tail_build(local, w, ws, p->size, block);
