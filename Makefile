@@ -81,7 +81,7 @@ $(BUILD)/bench/bench_kernels: $(BUILD)/obj/tests/bench/bench_kernels.o $(RT_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(OPT) $(SAN) $(THREADS) $^ $(LIBS_RT) -o $@
 
-tests: $(TESTS)
+tests: $(TESTS) $(BUILD)/bench/bench
 
 check: packages
 	@$(MAKE) --no-print-directory -j$$(nproc) build tests >$(BUILD).log 2>&1 || { cat $(BUILD).log; rm -f $(BUILD).log; exit 1; }

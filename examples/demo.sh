@@ -4,27 +4,33 @@
 # usage: examples/demo.sh BUILD_DIR
 set -eu
 build=$(cd "${1:?usage: demo.sh BUILD_DIR}" && pwd)
-cd "$(dirname "$0")/lenet_mnist"
-out=$build/demo
-rm -rf "$out"
-mkdir -p "$out"
-say() { printf '\n$ %s\n' "$*"; }
+example=$(cd "$(dirname "$0")/lenet_mnist" && pwd)
+rm -rf "$build/demo"
+mkdir -p "$build/demo/server"
+cd "$build/demo"
+cp "$example/model.yaml" "$example/weights.safetensors" "$example/digit_7.png" .
+export PATH="$build:$PATH"
+say() {
+    [ -z "${2:-}" ] || printf '\n# %s' "$2"
+    printf '\n$ %s\n' "$1"
+}
 
-say "weft build model.yaml -o lenet"
-"$build/weft" build model.yaml -o "$out/lenet"
+say "weft build model.yaml -o lenet" "The model becomes a program for the server and one for the client."
+weft build model.yaml -o lenet
 
-cd "$out"
-image=$OLDPWD/digit_7.png
-say "./lenet-client keygen keys                               # on the hospital's machine"
+say "./lenet-client keygen keys" "At the hospital: keys, and an encrypted image."
 ./lenet-client keygen keys
 say "./lenet-client encrypt digit_7.png --key keys -o image.ct"
-./lenet-client encrypt "$image" --key keys -o image.ct
-rm -rf server && mkdir server
-cp lenet-server lenet.dat keys/eval.weft image.ct server/      # all that the server ever gets
-say "./lenet-server infer image.ct --keys eval.weft -o result.ct   # on the server, which has no secret key"
+./lenet-client encrypt digit_7.png --key keys -o image.ct
+
+cp lenet-server lenet.dat keys/eval.weft image.ct server/
+say "./lenet-server infer image.ct --keys eval.weft -o result.ct" \
+    "On the server, in a folder with lenet-server, lenet.dat, eval.weft and image.ct: no secret key."
 (cd server && ./lenet-server infer image.ct --keys eval.weft -o result.ct)
 cp server/result.ct .
-say "./lenet-client decrypt result.ct --key keys              # back at the hospital"
+
+say "./lenet-client decrypt result.ct --key keys" "Back at the hospital."
 ./lenet-client decrypt result.ct --key keys
-say "./lenet run digit_7.png                                  # the same in one process, beside the cleartext"
-./lenet run "$image"
+
+say "./lenet run digit_7.png" "All of it in one process, beside the same network on unencrypted numbers."
+./lenet run digit_7.png

@@ -38,6 +38,7 @@ one() { # name command...
 one check/deps tests/check/deps.sh
 one check/headers tests/check/headers.sh
 one check/symbols tests/check/symbols.sh "$build"
+one check/bench tests/check/bench.sh "$build"
 for t in "$build"/tests/*/*; do
     [ -x "$t" ] && [ -f "$t" ] && case $t in *.o|*.d) ;; *) one "${t#"$build"/tests/}" "$t" ;; esac
 done

@@ -282,10 +282,11 @@ static void refuse_constants(const struct writer *w)
         for (uint32_t k = 0; k < n->num_args && !zeros; k++) {
             uint32_t from = cause[n->args[k]];
             if (n->op == OP_output && from != NONE)
-                diag_fatal(nodes->at[from].loc,
-                           "layer '%s' multiplies by zeros only: the answer does not depend on the "
-                           "image, and could not be encrypted",
-                           nodes->at[from].layer);
+                diag_fatal(
+                    nodes->at[from].loc,
+                    "layer '%s' multiplies by zeros only: values of the answer do not depend "
+                    "on the image, and could not be encrypted",
+                    nodes->at[from].layer);
             if (from == NONE)
                 cause[i] = NONE;
         }

@@ -265,7 +265,8 @@ enum rt_status rt_keygen(const struct rt_interface *model, const char *dir, bool
     if (threads > 0) {
         sys_set_threads(threads);
     }
-    if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
+    bool made = mkdir(dir, 0700) == 0;
+    if (!made && errno != EEXIST) {
         return core_fail(err, RT_ERR_IO, "%s: cannot make the directory: %s", dir, strerror(errno));
     }
     size_t room = strlen(dir) + sizeof "/secret.weft";
@@ -286,5 +287,8 @@ enum rt_status rt_keygen(const struct rt_interface *model, const char *dir, bool
         rt_client_guard_end();
     }
     sys_free(secret_path);
+    if (status != RT_OK && made) {
+        (void)rmdir(dir);
+    }
     return status;
 }

@@ -249,7 +249,9 @@ static int create(struct core_writer *w)
     if (slash != NULL && slash != w->path) {
         *slash = 0;
     }
-    int fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+    int fd = access("/proc/self/fd", X_OK) != 0 /* what give_name() needs */
+                 ? -1
+                 : open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
     if (slash != NULL) {
         *slash = '/';
     }

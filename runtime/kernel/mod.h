@@ -101,6 +101,18 @@ static inline uint64_t mod_reduce128(sys_u128 a, const struct modulus *m)
     return mod_add(s, mod_mul_shoup(a2, m->r104, m->r104s, m->q), m->q);
 }
 
+/*
+ * a < 2^114 -> a 2^-52 mod q in [0, q): with f = a q^-1 mod 2^52, a - f q is divisible by 2^52, and
+ * the quotient is the difference of the high parts, because the low parts agree.
+ */
+static inline uint64_t mod_montgomery128(sys_u128 a, const struct modulus *m)
+{
+    uint64_t f = ((uint64_t)a * m->inv) & MOD_MASK;
+    uint64_t high = (uint64_t)(a >> MOD_WORD);                    /* below 2^62 */
+    uint64_t less = (uint64_t)(((sys_u128)f * m->q) >> MOD_WORD); /* below q */
+    return mod_reduce64(high + m->q - less, m);
+}
+
 /* Any a, b -> a b mod q in [0, q). */
 static inline uint64_t mod_mul(uint64_t a, uint64_t b, const struct modulus *m)
 {

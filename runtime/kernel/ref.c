@@ -283,32 +283,40 @@ static void gather_ref(uint64_t *out, const uint64_t *in, uint64_t g, unsigned l
     }
 }
 
-/* Word i of one part of a key switch before the automorphism. A sum is below 2^28 2^100. */
-static uint64_t key_sum(const struct k_switch *s, size_t part, size_t i, const struct modulus *m)
+/* A word of the result; base may be NULL. Key words carry 2^52; a sum is below 2^7 2^100. */
+static uint64_t key_word(sys_u128 sum, const uint64_t *base, size_t i, const struct k_switch *s,
+                         const struct modulus *m)
 {
-    size_t block = (size_t)1 << s->log_n < K_KEY_BLOCK ? (size_t)1 << s->log_n : K_KEY_BLOCK;
-    const uint64_t *key = s->key + i / block * block * 2 * s->key_terms + part * block + i % block;
-    sys_u128 sum = 0;
-    for (size_t t = 0; t < s->terms; t++) {
-        sum += (sys_u128)s->digit[t][i] * key[2 * t * block];
-    }
-    uint64_t r = mod_mul_shoup(mod_reduce128(sum, m), m->i52, m->i52s, m->q);
-    if (s->base[part] != NULL) {
-        r = mod_add(r, mod_mul_shoup(s->base[part][i], s->c, s->cs, m->q), m->q);
-    }
-    return r;
+    uint64_t r = mod_montgomery128(sum, m);
+    return base == NULL ? r : mod_add(r, mod_mul_shoup(base[i], s->c, s->cs, m->q), m->q);
 }
 
-/* perm(j) = i is 2 brv(i) + 1 = g (2 brv(j) + 1), so j comes from the inverse of g. */
+/*
+ * perm(j) = i is 2 brv(i) + 1 = g (2 brv(j) + 1), so j comes from the inverse of g, as in gather_ref
+ * for blocks of eight.
+ */
 static void key_mac_ref(uint64_t *out0, uint64_t *out1, const struct k_switch *s, size_t first,
                         size_t n, const struct modulus *m)
 {
-    uint64_t mask = (UINT64_C(2) << s->log_n) - 1;
-    for (size_t i = first; i < first + n; i++) {
-        uint64_t e = s->g_inverse * (2 * (uint64_t)mod_bitrev((uint32_t)i, s->log_n) + 1) & mask;
-        size_t j = mod_bitrev((uint32_t)(e / 2), s->log_n);
-        out0[j] = key_sum(s, 0, i, m);
-        out1[j] = key_sum(s, 1, i, m);
+    static const unsigned brv3[8] = {0, 4, 2, 6, 1, 5, 3, 7};
+    uint64_t eighth = (UINT64_C(2) << s->log_n) / 8;
+    size_t block = (size_t)1 << s->log_n < K_KEY_BLOCK ? (size_t)1 << s->log_n : K_KEY_BLOCK;
+    for (size_t i = first; i < first + n; i += 8) {
+        uint64_t e = s->g_inverse * (2 * (uint64_t)mod_bitrev((uint32_t)i, s->log_n) + 1);
+        size_t to = mod_bitrev((uint32_t)((e % eighth - 1) / 2), s->log_n);
+        const uint64_t *key = s->key + i / block * block * 2 * s->key_terms + i % block;
+        for (size_t v = 0; v < 8; v++) {
+            sys_u128 sum0 = 0;
+            sys_u128 sum1 = 0;
+            for (size_t t = 0; t < s->terms; t++) {
+                uint64_t d = s->digit[t][i + v];
+                sum0 += (sys_u128)d * key[2 * t * block + v];
+                sum1 += (sys_u128)d * key[2 * t * block + block + v];
+            }
+            size_t j = to + brv3[(e / eighth + s->g_inverse * brv3[v]) % 8];
+            out0[j] = key_word(sum0, s->base[0], i + v, s, m);
+            out1[j] = key_word(sum1, s->base[1], i + v, s, m);
+        }
     }
 }
 

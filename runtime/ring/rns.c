@@ -34,9 +34,6 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* Pieces in which bconv_quot is shared among threads. */
-#define QUOT_PIECES 8u
-
 /* Source limbs stand this many words further apart than N, so that equal columns of them do not all
  * compete for the same few sets of a cache. */
 #define PAD 64u
@@ -70,8 +67,7 @@ static void source_limb(const struct ring *r, const struct source *s, unsigned j
     r->k.intt(s->y + j * (r->n + PAD), s->x + j * r->n, t, r->log_n, c);
 }
 
-/* Words [first, first + n) of v. */
-static void source_quotient(const struct ring *r, const struct source *s, size_t first, size_t n)
+static void source_quotient(const struct ring *r, const struct source *s)
 {
     uint64_t f[RING_MAX_PRIMES];
     unsigned shift[RING_MAX_PRIMES];
@@ -81,14 +77,19 @@ static void source_quotient(const struct ring *r, const struct source *s, size_t
         f[j] = (uint64_t)(((sys_u128)1 << 101) / (m->q << shift[j]));
     }
     size_t stride = r->n + PAD;
-    r->k.bconv_quot(s->y + s->count * stride + first, s->y + first, stride, f, shift, s->count, n);
+    r->k.bconv_quot(s->y + s->count * stride, s->y, stride, f, shift, s->count, r->n);
 }
 
-/* All of them, of all sources. */
+/*
+ * All of them, of all sources, in one parallel loop, because threads that meet often wait often: the
+ * quotient of a source is computed by whoever does its last limb.
+ */
 static void sources_start(const struct ring *r, const struct source *s, unsigned sources)
 {
+    atomic_uint missing[RING_MAX_PRIMES];
     size_t last = 0;
     for (unsigned i = 0; i < sources; i++) {
+        atomic_init(&missing[i], s[i].count);
         last += s[i].count;
     }
     SYS_PARALLEL_FOR
@@ -99,13 +100,8 @@ static void sources_start(const struct ring *r, const struct source *s, unsigned
             j -= s[which++].count;
         }
         source_limb(r, &s[which], (unsigned)j);
-    }
-    size_t piece = r->n / QUOT_PIECES < 64 ? r->n : r->n / QUOT_PIECES;
-    size_t pieces = r->n / piece;
-    SYS_PARALLEL_FOR
-    for (size_t i = 0; i < sources * pieces; i++) {
-        if (s[i / pieces].count > 1) {
-            source_quotient(r, &s[i / pieces], i % pieces * piece, piece);
+        if (atomic_fetch_sub(&missing[which], 1) == 1 && s[which].count > 1) {
+            source_quotient(r, &s[which]);
         }
     }
 }
@@ -156,7 +152,7 @@ static void conversion_add(struct conversion *c, const struct ring *r, const str
     c->w[g][s->count] = mod_neg(d, m->q);
     c->k.to[g].t = &r->ntt[to];
     c->k.to[g].w = c->w[g];
-    c->k.to[g].work = work + g * r->n;
+    c->k.to[g].work = x == NULL && !c->k.far ? out : work + g * r->n;
     c->k.to[g].out = out;
     c->k.to[g].minuend = x;
     c->k.to[g].c = inverse;
@@ -215,15 +211,22 @@ struct mod_up {
     bool far;
 };
 
-/* Group i / digits of the targets of digit i % digits: the limbs of b that are not its own. */
+/*
+ * For digit j = i % digits: first its own limbs, which are copied, then, group after group, those of
+ * the other primes of b.
+ */
 static void mod_up_item(const void *context, size_t i, uint64_t *work)
 {
     const struct mod_up *u = context;
     const struct ring *r = u->r;
     const struct source *s = &u->source[i % u->digits];
     uint64_t *out = u->out + i % u->digits * ring_words(r, u->b);
+    if (i < u->digits) {
+        memcpy(out + s->prime[0] * r->n, s->x, s->count * r->n * sizeof *out);
+        return;
+    }
     size_t targets = ring_limbs(u->b) - s->count;
-    size_t at = i / u->digits * u->group;
+    size_t at = (i / u->digits - 1) * u->group;
     struct conversion c;
     conversion_start(&c, r, s, u->far);
     for (size_t end = at + u->group; at < end && at < targets; at++) {
@@ -244,13 +247,8 @@ static void mod_up_all(const struct mod_up *u, uint64_t *work, unsigned slices)
         size_t t = ring_limbs(u->b) - u->source[j].count;
         targets = t > targets ? t : targets;
     }
-    run_items(r, mod_up_item, u, (targets + u->group - 1) / u->group * u->digits, work, slices);
-    SYS_PARALLEL_FOR
-    for (unsigned j = 0; j < u->digits; j++) {
-        const struct source *s = &u->source[j];
-        memcpy(u->out + j * ring_words(r, u->b) + s->prime[0] * r->n, s->x,
-               s->count * r->n * sizeof *u->out);
-    }
+    size_t groups = (targets + u->group - 1) / u->group;
+    run_items(r, mod_up_item, u, (1 + groups) * u->digits, work, slices);
 }
 
 /* The source of limbs first .. first + count - 1 of x, level at least first + count - 1. */

@@ -82,13 +82,14 @@ struct bench_case {
     unsigned period;         /* of a plaintext, in slots */
     enum rt_cpu cpu;
     int threads;
-    double count; /* operations that one run does (0: one); all times are for one operation */
+    double count;     /* operations that one run does (0: one); all times are for one operation */
     struct work work; /* of one operation */
 };
 
 struct timing {
     double median, low, high, least; /* nanoseconds: quartiles, and the fastest run */
     unsigned runs;
+    unsigned dropped; /* samples that other programs interrupted */
 };
 
 struct bench_row {

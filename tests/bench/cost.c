@@ -14,26 +14,27 @@
 #include <string.h>
 
 enum { FIRST_LOG_N = 12, LAST_LOG_N = 17, NUM_LOG_N = LAST_LOG_N - FIRST_LOG_N + 1 };
-enum { LIMBS = 8, TERMS = 8, DIGITS = 3, CONVERT_TERMS = 4, CONVERT_TILE = 1024, LOG_RUN = 5 };
+enum { LIMBS = 8, TERMS = 8, CONVERT_TERMS = 3, CONVERT_TILE = 1024, LOG_RUN = 2 };
+enum { FEW_DIGITS = 1, MANY_DIGITS = 5 };
 
 #define POOL_BYTES ((size_t)96 << 20)
 
 struct cost_state {
     struct ring *ring;
     struct ring_basis b;
-    uint64_t *x, *y, *z; /* LIMBS limbs */
+    uint64_t *x, *z; /* LIMBS limbs */
     uint64_t *pool;
     size_t pool_limbs, next;
-    uint64_t w[CONVERT_TERMS];
+    uint64_t w[CONVERT_TERMS + 1];
 };
 
 /* `count` limbs of the pool that have not been used for the longest time. */
-static const uint64_t *from_pool(struct cost_state *s, size_t count)
+static uint64_t *from_pool(struct cost_state *s, size_t count)
 {
     if (s->next + count > s->pool_limbs) {
         s->next = 0;
     }
-    const uint64_t *p = s->pool + s->next * s->ring->n;
+    uint64_t *p = s->pool + s->next * s->ring->n;
     s->next += count;
     return p;
 }
@@ -48,83 +49,125 @@ static void run_ntt(void *state)
 static void run_pointwise(void *state)
 {
     struct cost_state *s = state;
-    ring_add(s->ring, s->z, s->x, s->y, s->b);
-    ring_mul(s->ring, s->z, s->x, s->y, s->b);
+    ring_add(s->ring, s->z, s->z, s->x, s->b);
+    ring_mul(s->ring, s->z, s->z, s->x, s->b);
 }
 
-/*
- * LIMBS sums of `terms` products with limbs of the pool. far: the first factors too, as for a sum
- * over many ciphertexts; the digits of a key switch are nearer.
- */
-static void mac(struct cost_state *s, size_t terms, unsigned log_run, bool far)
+/* LIMBS sums of products with plaintexts, where a sum goes over many ciphertexts. */
+static void mac(struct cost_state *s, unsigned log_run)
 {
     const struct ring *r = s->ring;
     for (size_t limb = 0; limb < LIMBS; limb++) {
         const uint64_t *a[TERMS], *b[TERMS];
-        const uint64_t *pool = from_pool(s, log_run == 0 ? terms : 1);
-        const uint64_t *other = far ? from_pool(s, terms) : NULL;
-        for (size_t t = 0; t < terms; t++) {
-            a[t] = far ? other + t * r->n : s->x + (limb + t) % LIMBS * r->n;
-            b[t] = pool + t * (r->n >> log_run);
+        const uint64_t *plains = from_pool(s, log_run == 0 ? TERMS : 1);
+        const uint64_t *values = from_pool(s, TERMS);
+        for (size_t t = 0; t < TERMS; t++) {
+            a[t] = values + t * r->n;
+            b[t] = plains + t * (r->n >> log_run);
         }
         const struct modulus *m = &r->ntt[limb].mod;
         if (log_run == 0) {
-            r->k.mac(s->z + limb * r->n, NULL, a, b, terms, 0, 0, r->n, m);
+            r->k.mac(s->z + limb * r->n, NULL, a, b, TERMS, 0, 0, r->n, m);
         } else {
-            r->k.mac_run(s->z + limb * r->n, NULL, a, b, terms, 0, 0, log_run, r->n, m);
+            r->k.mac_run(s->z + limb * r->n, NULL, a, b, TERMS, 0, 0, log_run, r->n, m);
         }
     }
 }
 
 static void run_mac(void *state)
 {
-    mac(state, TERMS, 0, true);
+    mac(state, 0);
 }
 
 static void run_mac_run(void *state)
 {
-    mac(state, TERMS, LOG_RUN, true);
+    mac(state, LOG_RUN);
 }
 
-static void run_key(void *state)
+/* Both halves of LIMBS limbs: digits are near, keys and results are far. */
+static void key(struct cost_state *s, size_t digits)
 {
-    mac(state, DIGITS, 0, false);
+    const struct ring *r = s->ring;
+    for (size_t limb = 0; limb < LIMBS; limb++) {
+        const uint64_t *digit[MANY_DIGITS];
+        for (size_t t = 0; t < digits; t++) {
+            digit[t] = s->x + (limb + t) % LIMBS * r->n;
+        }
+        uint64_t *out = from_pool(s, 2);
+        struct k_switch k = {.digit = digit,
+                             .key = from_pool(s, 2 * digits),
+                             .terms = digits,
+                             .key_terms = digits,
+                             .base = {s->z + limb * r->n, NULL},
+                             .c = s->w[0],
+                             .cs = mod_shoup(s->w[0], r->ntt[limb].mod.q),
+                             .g = ring_galois(r, 3),
+                             .g_inverse = ring_galois(r, -3),
+                             .log_n = r->log_n,
+                             .far = true};
+        r->k.key_mac(out, out + r->n, &k, 0, r->n, &r->ntt[limb].mod);
+    }
 }
 
-static void run_permute(void *state)
+static void run_key_few(void *state)
 {
-    struct cost_state *s = state;
-    ring_automorphism_eval(s->ring, s->z, s->x, 25, s->b);
+    key(state, FEW_DIGITS);
 }
 
-/* As a mod-up does it: a tile of the source serves several limbs. */
+static void run_key_many(void *state)
+{
+    key(state, MANY_DIGITS);
+}
+
+/* As a mod-up does it: a tile of the source, and the quotient, serves several limbs. */
 static void run_convert(void *state)
 {
     struct cost_state *s = state;
     const struct ring *r = s->ring;
     for (size_t i = 0; i < r->n; i += CONVERT_TILE) {
         for (size_t limb = 0; limb < LIMBS; limb++) {
-            r->k.bconv(s->z + limb * r->n + i, s->x + i, r->n, s->w, CONVERT_TERMS, CONVERT_TILE,
-                       &r->ntt[limb].mod);
+            r->k.bconv(s->z + limb * r->n + i, s->x + i, r->n, s->w, CONVERT_TERMS + 1,
+                       CONVERT_TILE, &r->ntt[limb].mod);
         }
     }
 }
 
-/* In the order of passes/cost.def. limbs: what one run does, in units of the figure. */
-static const struct figure {
+/* In the order of passes/cost.def. */
+enum figure { NTT, POINTWISE, MAC, MAC_RUN, KEY, PERMUTE, CONVERT, NUM_FIGURES };
+static const struct {
     const char *name, *meaning;
-    void (*run)(void *state);
-    double limbs;
-} figures[] = {
-    {"ntt", "one transform, either direction", run_ntt, 2 * LIMBS},
-    {"pointwise", "sum or product, element by element", run_pointwise, 2 * LIMBS},
-    {"mac", "multiply by a plaintext limb and accumulate", run_mac, TERMS *LIMBS},
-    {"mac_run", "the same where the plaintext repeats", run_mac_run, TERMS *LIMBS},
-    {"key", "multiply by a key limb and accumulate", run_key, DIGITS *LIMBS},
-    {"permute", "gather in evaluation form, for a rotation", run_permute, LIMBS},
-    {"convert", "base conversion: one limb in, one limb out", run_convert, CONVERT_TERMS *LIMBS},
+} figures[NUM_FIGURES] = {
+    [NTT] = {"ntt", "one transform, either direction"},
+    [POINTWISE] = {"pointwise", "sum or product, element by element"},
+    [MAC] = {"mac", "multiply by a plaintext limb and accumulate"},
+    [MAC_RUN] = {"mac_run", "the same where the plaintext repeats"},
+    [KEY] = {"key", "multiply by a key limb and accumulate"},
+    [PERMUTE] = {"permute", "what else a limb of a key product costs: it is rotated"},
+    [CONVERT] = {"convert", "base conversion: one limb in, one limb out"},
 };
-enum { NUM_FIGURES = sizeof figures / sizeof *figures };
+
+/* Nanoseconds of one of `units` in a run: the fastest, so that the file does not depend on what else
+ * the machine does. */
+static double measure(const struct bench *b, struct cost_state *s, void (*run)(void *),
+                      double units)
+{
+    return bench_time(b, run, s).least / units;
+}
+
+static void measure_all(const struct bench *b, struct cost_state *s, double ns[NUM_FIGURES])
+{
+    ns[NTT] = measure(b, s, run_ntt, 2 * LIMBS);
+    ns[POINTWISE] = measure(b, s, run_pointwise, 2 * LIMBS);
+    ns[MAC] = measure(b, s, run_mac, TERMS * LIMBS);
+    ns[MAC_RUN] = measure(b, s, run_mac_run, TERMS * LIMBS);
+    ns[CONVERT] = measure(b, s, run_convert, CONVERT_TERMS * LIMBS);
+    /* a limb of a key product is digits * key + permute */
+    double few = measure(b, s, run_key_few, 2 * LIMBS);
+    double many = measure(b, s, run_key_many, 2 * LIMBS);
+    double least = 0.05 * few; /* should noise turn one of them negative */
+    ns[KEY] = fmax((many - few) / (MANY_DIGITS - FEW_DIGITS), least);
+    ns[PERMUTE] = fmax(few - FEW_DIGITS * ns[KEY], least);
+}
 
 static void make(struct cost_state *s, unsigned log_n)
 {
@@ -138,19 +181,18 @@ static void make(struct cost_state *s, unsigned log_n)
     s->b = (struct ring_basis){LIMBS - 1, 0};
     size_t words = ring_words(s->ring, s->b);
     s->x = bench_alloc(words);
-    s->y = bench_alloc(words);
     s->z = bench_alloc(words);
     s->pool = bench_alloc(POOL_BYTES / sizeof *s->pool);
     s->pool_limbs = POOL_BYTES / sizeof *s->pool >> log_n;
     struct random g = random_start(0);
     for (size_t i = 0; i < words; i++) {
         s->x[i] = random_below(&g, q[LIMBS - 1]);
-        s->y[i] = random_below(&g, q[LIMBS - 1]);
+        s->z[i] = s->x[i];
     }
     for (size_t i = 0; i < POOL_BYTES / sizeof *s->pool; i++) {
         s->pool[i] = random_next(&g) >> 15; /* below 2^49 */
     }
-    for (size_t i = 0; i < CONVERT_TERMS; i++) {
+    for (size_t i = 0; i <= CONVERT_TERMS; i++) {
         s->w[i] = random_below(&g, q[LIMBS - 1]);
     }
 }
@@ -158,7 +200,6 @@ static void make(struct cost_state *s, unsigned log_n)
 static void drop(struct cost_state *s)
 {
     sys_free(s->x);
-    sys_free(s->y);
     sys_free(s->z);
     sys_free(s->pool);
     ring_free(s->ring);
@@ -171,56 +212,56 @@ static double rounded(double ns)
     return round(ns / unit) * unit;
 }
 
-static void write_table(FILE *f, double ns[NUM_FIGURES][NUM_LOG_N])
+static void write_table(FILE *f, double ns[NUM_LOG_N][NUM_FIGURES])
 {
-    fprintf(f, "/* SPDX-License-Identifier: Apache-2.0 */\n"
-               "/*\n"
-               " * THE FIGURES OF THE COST MODEL: COST(name, ns at log_n = 12, 13, 14, 15, 16, 17, "
-               "meaning)\n"
-               " * One thread, one limb (N words of one prime). Written by `make bench-cost`, never "
-               "by hand.\n"
-               " */\n"
-               "#ifndef COST\n"
-               "#error \"define COST before including cost.def\"\n"
-               "#endif\n");
+    fprintf(f,
+            "/* SPDX-License-Identifier: Apache-2.0 */\n"
+            "/*\n"
+            " * THE FIGURES OF THE COST MODEL: COST(name, ns at log_n = 12, 13, 14, 15, 16, 17, "
+            "meaning)\n"
+            " * One thread, one limb (N words of one prime). Written by `make bench-cost`, never "
+            "by hand.\n"
+            " */\n"
+            "#ifndef COST\n"
+            "#error \"define COST before including cost.def\"\n"
+            "#endif\n");
     for (size_t i = 0; i < NUM_FIGURES; i++) {
         fprintf(f, "COST(%s,%*s", figures[i].name, (int)(10 - strlen(figures[i].name)), "");
         for (size_t j = 0; j < NUM_LOG_N; j++) {
-            fprintf(f, "%6g, ", rounded(ns[i][j]));
+            fprintf(f, "%6g, ", rounded(ns[j][i]));
         }
         fprintf(f, "\"%s\")\n", figures[i].meaning);
     }
     fprintf(f, "#undef COST\n");
 }
 
-static void write_lines(FILE *f, double ns[NUM_FIGURES][NUM_LOG_N])
+static void write_lines(FILE *f, double ns[NUM_LOG_N][NUM_FIGURES])
 {
     fprintf(f, "# nanoseconds, one thread, one limb\n");
     for (size_t i = 0; i < NUM_FIGURES; i++) {
         for (size_t j = 0; j < NUM_LOG_N; j++) {
-            fprintf(f, "%s.%zu %g\n", figures[i].name, j + FIRST_LOG_N, rounded(ns[i][j]));
+            fprintf(f, "%s.%zu %g\n", figures[i].name, j + FIRST_LOG_N, rounded(ns[j][i]));
         }
     }
 }
 
 bool bench_cost(struct bench *b, const char *path)
 {
-    double ns[NUM_FIGURES][NUM_LOG_N];
+    double ns[NUM_LOG_N][NUM_FIGURES];
     sys_set_threads(1);
-    printf("\n%-44s", "figures of the cost model, ns at 2^12 .. 2^17");
+    printf("\nfigures of the cost model\n%-12s", "ns at N =");
     for (unsigned log_n = FIRST_LOG_N; log_n <= LAST_LOG_N; log_n++) {
         struct cost_state s = {0};
+        printf("%8s2^%u", "", log_n);
+        (void)fflush(stdout);
         make(&s, log_n);
-        for (size_t i = 0; i < NUM_FIGURES; i++) {
-            ns[i][log_n - FIRST_LOG_N] =
-                bench_time(b, figures[i].run, &s).median / figures[i].limbs;
-        }
+        measure_all(b, &s, ns[log_n - FIRST_LOG_N]);
         drop(&s);
     }
     for (size_t i = 0; i < NUM_FIGURES; i++) {
-        printf("\n%-20s", figures[i].name);
+        printf("\n%-12s", figures[i].name);
         for (size_t j = 0; j < NUM_LOG_N; j++) {
-            printf(" %9g", rounded(ns[i][j]));
+            printf(" %11g", rounded(ns[j][i]));
         }
     }
     printf("\n");

@@ -287,7 +287,8 @@ static const struct row rows[] = {
 };
 enum { NUM_ROWS = sizeof rows / sizeof *rows, MAC_RUNS = 3 };
 _Static_assert(NUM_ROWS - (MAC_RUNS - 1) ==
-                   (sizeof(struct kernels) - offsetof(struct kernels, ntt)) / sizeof(void (*)(void)),
+                   (sizeof(struct kernels) - offsetof(struct kernels, ntt)) /
+                       sizeof(void (*)(void)),
                "every kernel has a row");
 
 static void fill(struct kernel_state *s)

@@ -209,10 +209,9 @@ double machine_floor(const struct machine *m, const struct work *w, enum rt_cpu 
     while (memory < BENCH_DRAM && w->resident > (double)m->size[memory]) {
         memory++;
     }
-    double modular = w->butterflies * multiplies[cpu].butterfly +
-                     w->products * multiplies[cpu].product +
-                     w->reductions * multiplies[cpu].reduction +
-                     w->scalings * multiplies[cpu].scaling;
+    double modular =
+        w->butterflies * multiplies[cpu].butterfly + w->products * multiplies[cpu].product +
+        w->reductions * multiplies[cpu].reduction + w->scalings * multiplies[cpu].scaling;
     double compute = modular / m->multiplies[cpu][index] + w->reals / m->reals[cpu][index] +
                      w->random / m->random[cpu][index];
     return fmax(compute, w->bytes / m->bytes[memory][index]);

@@ -7,7 +7,16 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OPT_FILTER = 256, OPT_LIST, OPT_JSON, OPT_THREADS, OPT_QUICK, OPT_SECONDS, OPT_COST, OPT_CLOCK };
+enum {
+    OPT_FILTER = 256,
+    OPT_LIST,
+    OPT_JSON,
+    OPT_THREADS,
+    OPT_QUICK,
+    OPT_SECONDS,
+    OPT_COST,
+    OPT_CLOCK
+};
 
 static const struct argp_option options[] = {
     {.name = "filter",
@@ -102,10 +111,15 @@ static void print_load(const struct bench *b)
 int main(int argc, char **argv)
 {
     static const struct argp parser = {
-        options, parse, NULL,
-        "Times of Weft's runtime. A floor is what the arithmetic or the bytes of an operation need at "
+        options,
+        parse,
+        NULL,
+        "Times of Weft's runtime. A floor is what the arithmetic or the bytes of an operation need "
+        "at "
         "the rates measured on this machine; ratio is median to floor.",
-        NULL, NULL, NULL};
+        NULL,
+        NULL,
+        NULL};
     struct bench b = {.threads = sys_threads()};
     struct choice c = {&b, "build/bench.json", NULL};
     regex_t pattern;

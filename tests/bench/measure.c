@@ -4,10 +4,12 @@
 #include "bench.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <regex.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 enum { MAX_RUNS = 1001 };
@@ -51,12 +53,22 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* A sample is as many calls as take a fifth of a millisecond, so that the clock does not show. */
+/* How often another program took a processor from this one. */
+static long taken(void)
+{
+    struct rusage u;
+    return getrusage(RUSAGE_SELF, &u) == 0 ? u.ru_nivcsw : 0;
+}
+
+/*
+ * A sample is as many calls as take a fifth of a millisecond, so that the clock does not show.
+ * Samples in which the program was interrupted do not count, as long as there are others: up to
+ * three times the usual time is spent to find them.
+ */
 struct timing bench_time(const struct bench *b, void (*run)(void *state), void *state)
 {
     const double sample = 2e5;
     const double budget = b->seconds > 0 ? 1e9 * b->seconds : b->quick ? 2.5e7 : 1.2e8;
-    const double warm = budget / 6;
     double begin = now(b);
     double once;
     double calls = 0;
@@ -64,19 +76,27 @@ struct timing bench_time(const struct bench *b, void (*run)(void *state), void *
         run(state);
         calls++;
         once = (now(b) - begin) / calls;
-    } while (calls * once < warm);
+    } while (calls * once < budget / 6);
     size_t inner = once < sample ? (size_t)(sample / once) + 1 : 1;
     /* of very slow operations fewer runs say enough */
     const unsigned least = b->quick ? 3 : once > 1e8 ? 5 : 7;
     double ns[MAX_RUNS];
     struct timing t = {0};
+    double spent = 0;
     begin = now(b);
-    while (t.runs < least || (t.runs < MAX_RUNS && now(b) - begin < budget)) {
+    while (t.runs < least || (t.runs < MAX_RUNS && spent < budget)) {
+        long before = taken();
         double start = now(b);
         for (size_t i = 0; i < inner; i++) {
             run(state);
         }
-        ns[t.runs++] = (now(b) - start) / (double)inner;
+        double end = now(b);
+        spent = end - begin;
+        if (taken() != before && spent < 3 * fmax(budget, least * once)) {
+            t.dropped++;
+            continue;
+        }
+        ns[t.runs++] = (end - start) / (double)inner;
     }
     qsort(ns, t.runs, sizeof *ns, by_value);
     t.median = ns[t.runs / 2];
@@ -139,8 +159,11 @@ static const char *time_text(double ns, char out[32])
         ns /= 1000;
         u++;
     }
-    (void)snprintf(out, 32, "%.*f %s", u == 0 || ns >= 99.95 ? 0 : ns >= 9.995 ? 1 : 2, ns,
-                   unit[u]);
+    (void)snprintf(out, 32, "%.*f %s",
+                   u == 0 || ns >= 99.95 ? 0
+                   : ns >= 9.995         ? 1
+                                         : 2,
+                   ns, unit[u]);
     return out;
 }
 
@@ -148,8 +171,8 @@ static void print_row(struct bench *b, const struct bench_suite *s, const struct
 {
     if (b->title != s->title) {
         b->title = s->title;
-        printf("\n%-44s %10s %10s %7s %10s %7s\n", s->title, "median", "fastest", "spread",
-               "floor", "ratio");
+        printf("\n%-44s %10s %10s %7s %10s %7s\n", s->title, "median", "fastest", "spread", "floor",
+               "ratio");
     }
     char name[128];
     char median[32], least[32], least_time[32];
@@ -248,6 +271,7 @@ static json_t *row_json(const struct bench_row *r)
     json_object_set_new(o, "quartile_low_ns", json_real(r->t.low));
     json_object_set_new(o, "quartile_high_ns", json_real(r->t.high));
     put_count(o, "runs", r->t.runs);
+    put_count(o, "interrupted", r->t.dropped);
     return o;
 }
 

@@ -219,8 +219,8 @@ static struct work count_key(const struct shape *s)
 static struct shape shape_of(const struct rig_config *c, unsigned limbs)
 {
     double n = ldexp(1, (int)c->log_n);
-    return (struct shape){c, n, 8 * n, work_transform(c->log_n), limbs, c->special,
-                          rig_digits(c, limbs)};
+    return (struct shape){
+        c, n, 8 * n, work_transform(c->log_n), limbs, c->special, rig_digits(c, limbs)};
 }
 
 static struct work count_keygen(const struct rig_config *c, unsigned *keys)
@@ -344,8 +344,7 @@ static void encode(struct rig *r, unsigned log_p)
 {
     struct rt_error err;
     r->failed |= core_encode(r->e->ctx, r->poly, r->slots, NULL, log_p, rig_scale,
-                             (struct ring_basis){r->limbs - 1, 0}, r->work, "bench",
-                             &err) != RT_OK;
+                             (struct ring_basis){r->limbs - 1, 0}, r->work, "bench", &err) != RT_OK;
 }
 
 static void run_encode(void *rig)
@@ -475,9 +474,8 @@ static void bench_config(struct bench *b, const struct rig_config *c)
     int best = (int)sys_cpu_detect();
     for (int cpu = best; cpu >= 0; cpu--) {
         for (int all = 0; all < (cpu == best && b->threads > 1 ? 2 : 1); all++) {
-            l.c = (struct bench_case){.log_n = c->log_n,
-                                      .cpu = (enum rt_cpu)cpu,
-                                      .threads = all ? b->threads : 1};
+            l.c = (struct bench_case){
+                .log_n = c->log_n, .cpu = (enum rt_cpu)cpu, .threads = all ? b->threads : 1};
             for (unsigned at = 0; at < RIG_LEVELS && c->levels[at].limbs != 0; at++) {
                 if (cpu != best && (b->quick || !c->levels[at].every_cpu)) {
                     continue;

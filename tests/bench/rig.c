@@ -43,8 +43,7 @@ static void add_keys(struct rig *r)
     for (unsigned at = 0; at < RIG_LEVELS && c->levels[at].limbs != 0; at++) {
         r->num_keys[at] = rig_keys(c, at);
         for (unsigned i = 0; i < r->num_keys[at]; i++) {
-            kit_key(&r->kit, (int64_t)RIG_ROTATION * at + i + 1,
-                    (int32_t)c->levels[at].limbs - 1);
+            kit_key(&r->kit, (int64_t)RIG_ROTATION * at + i + 1, (int32_t)c->levels[at].limbs - 1);
         }
     }
 }

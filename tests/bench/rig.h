@@ -19,8 +19,8 @@ enum {
 enum { RIG_X, RIG_Y, RIG_INPUTS = 4, RIG_CT3 = RIG_INPUTS, RIG_DIGITS, RIG_CTX, RIG_OUT, RIG_REGS };
 
 struct rig_level {
-    unsigned limbs;   /* 0 ends the list; the first is the longest */
-    bool every_cpu;   /* or the best level only */
+    unsigned limbs; /* 0 ends the list; the first is the longest */
+    bool every_cpu; /* or the best level only */
 };
 
 struct rig_config {
@@ -37,9 +37,9 @@ struct rig {
     rt_secret *secret;
     rt_eval *e;
     const struct ring *ring;
-    char file[2][128]; /* encrypted by the client; result of the program */
+    char file[2][128];                /* encrypted by the client; result of the program */
     double *slots, *imaginary, *work; /* N/2, N/2, N */
-    uint64_t *poly;    /* over all q */
+    uint64_t *poly;                   /* over all q */
     /* of the job that is running */
     unsigned at; /* level of the list */
     unsigned limbs;

@@ -220,6 +220,10 @@ head -c 1000 "$records" >part.bin
 fails "half a record" part.bin "$client" encrypt part.bin -o bad.out
 fails "a record beyond the end" test_100.bin "$client" encrypt "$records" --index 100 -o bad.out
 fails "more records than there are" test_100.bin "$whole" run "$records" --count 101
+sh -c "trap '' XFSZ; ulimit -f 100; exec '$client' keygen full -q" 2>full.txt
+holds "keygen without room says so and leaves no folder" [ $? = 1 -a ! -e full -a "$(grep -c ': error: full/.*: cannot write' full.txt)" = 1 ]
+sh -c "trap '' XFSZ; ulimit -f 100; exec '$build/weft' build '$example/model.yaml' --emit=c -o full.c -q" 2>full.txt
+holds "sources without room: said, and none is left" [ $? = 1 -a -z "$(ls -d full.c* 2>/dev/null)" -a "$(grep -c '^error: cannot write .*model.dat' full.txt)" = 1 ]
 fails "stdout full" "standard output" sh -c "'$client' info >/dev/full"
 "$client" encrypt >/dev/null 2>usage.txt
 holds "a mistake in the usage ends with 2" [ $? = 2 ]

@@ -32,30 +32,35 @@ static void make_model(void)
     q[0] = primes[0];
     q[1] = primes[1];
     p[0] = primes[2];
-    const struct rt_packing packing = {.c = 1, .h = 1, .w = 8, .n = 8, .g_h = 1, .g_w = 1, .t_h = 1,
-                                       .t_w = 1, .pitch = 8, .block = 8, .num_ct = 1};
-    model = (struct rt_interface){.name = "fuzz",
-                                  .version = "0",
-                                  .model_hash = 1,
-                                  .params = {.log_n = LOG_N,
-                                             .num_q = 2,
-                                             .num_p = 1,
-                                             .q = q,
-                                             .p = p,
-                                             .alpha = 1,
-                                             .insecure = 1},
-                                  .keys = keys,
-                                  .num_keys = 2,
-                                  .input = packing,
-                                  .output = packing,
-                                  .input_scale = 0x1p30,
-                                  .output_scale = 0x1p30,
-                                  .input_level = 1,
-                                  .output_level = 0,
-                                  .range = {0, 1},
-                                  .mean = mean,
-                                  .std = std,
-                                  .num_outputs = 8};
+    const struct rt_packing packing = {.c = 1,
+                                       .h = 1,
+                                       .w = 8,
+                                       .n = 8,
+                                       .g_h = 1,
+                                       .g_w = 1,
+                                       .t_h = 1,
+                                       .t_w = 1,
+                                       .pitch = 8,
+                                       .block = 8,
+                                       .num_ct = 1};
+    model = (struct rt_interface){
+        .name = "fuzz",
+        .version = "0",
+        .model_hash = 1,
+        .params =
+            {.log_n = LOG_N, .num_q = 2, .num_p = 1, .q = q, .p = p, .alpha = 1, .insecure = 1},
+        .keys = keys,
+        .num_keys = 2,
+        .input = packing,
+        .output = packing,
+        .input_scale = 0x1p30,
+        .output_scale = 0x1p30,
+        .input_level = 1,
+        .output_level = 0,
+        .range = {0, 1},
+        .mean = mean,
+        .std = std,
+        .num_outputs = 8};
     struct rt_error err;
     if (core_ctx_open(&ctx, &model, &err) != RT_OK) {
         fprintf(stderr, "%s\n", err.text);

@@ -4,6 +4,7 @@
 #include "rt_kit.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -402,6 +403,42 @@ Test(files, cannot_write)
     cr_assert_eq(rt_infer(w.eval, w.path[INPUT], w.kit.dir, NULL, NULL, &err), RT_ERR_IO);
     cr_assert_not_null(strstr(err.text, "not a regular file"), "%s", err.text);
     cr_assert_eq(kit_entries(&w.kit), entries);
+    world_close(&w);
+}
+
+/* Until it is whole a file has no name, so that a killed process leaves nothing. */
+Test(files, no_name_before_the_end)
+{
+    struct world w;
+    world_open(&w);
+    int probe = open(w.kit.dir, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+    if (probe < 0) {
+        world_close(&w);
+        cr_skip_test("this file system has no nameless files");
+    }
+    (void)close(probe);
+    unsigned entries = kit_entries(&w.kit);
+    for (int good = 0; good < 2; good++) {
+        struct core_header h = {.kind = RT_KIND_MODEL_DATA, .payload = 8};
+        struct core_writer *writer;
+        struct rt_error err;
+        char path[200];
+        (void)snprintf(path, sizeof path, "%s/new.weft", w.kit.dir);
+        cr_assert_eq(core_writer_open(&writer, path, &h, &err), RT_OK);
+        cr_assert_eq(core_writer_put(writer, "12345678", 8, &err), RT_OK);
+        cr_assert_eq(kit_entries(&w.kit), entries);
+        if (good) {
+            cr_assert_eq(core_writer_finish(writer, &err), RT_OK);
+            cr_assert_eq(kit_entries(&w.kit), entries + 1);
+            cr_assert_neq(access(path, F_OK), 0);
+            cr_assert_eq(core_writer_commit(writer, &err), RT_OK);
+            cr_assert_eq(access(path, F_OK), 0);
+            (void)unlink(path);
+        } else {
+            core_writer_abandon(writer);
+        }
+        cr_assert_eq(kit_entries(&w.kit), entries);
+    }
     world_close(&w);
 }
 

@@ -91,6 +91,7 @@ static void run_twice(rt_eval *e)
     atomic_store(&counting, false);
 }
 
+#ifndef SANITIZED
 static void run_with_allocation(rt_eval *e)
 {
     layer(e);
@@ -99,6 +100,7 @@ static void run_with_allocation(rt_eval *e)
     sys_free(sys_alloc((size_t)4 << 20));
     atomic_store(&counting, false);
 }
+#endif
 
 /* Registers 0 and 1 hold the input and are not changed. */
 static void make(struct kit *k, unsigned log_n)

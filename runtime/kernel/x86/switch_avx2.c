@@ -19,25 +19,34 @@ INLINE struct reducer divider_of(const struct modulus *m)
     return r;
 }
 
-/* K_KEY_BLOCK sums of one part, from coefficient i. */
-static void key_block(uint64_t *out, const struct k_switch *s, size_t part, size_t i,
+/* The sum of four words of a part, and the base's share of it. */
+INLINE void key_finish(uint64_t *out, struct sum sum, const struct k_switch *s, size_t part,
+                       size_t i, const struct reducer *r)
+{
+    ivec total = sum_reduce(sum, r);
+    if (s->base[part] != NULL) {
+        fvec b = f_mul_w(f_from(i_load(s->base[part] + i)), f_all((double)s->c), f_ratio(s->cs),
+                         &r->c);
+        total = i_from(f_canonical(_mm256_add_pd(b, f_from(total)), &r->c));
+    }
+    i_store(out, total);
+}
+
+/* K_KEY_BLOCK sums of both parts, from coefficient i. */
+INLINE void key_block(uint64_t out[2][K_KEY_BLOCK], const struct k_switch *s, size_t i,
                       const struct reducer *r)
 {
-    const struct fconsts *c = &r->c;
-    fvec w = f_all((double)s->c);
-    fvec wq = f_ratio(s->cs);
     for (size_t v = 0; v < K_KEY_BLOCK; v += 4) {
-        const uint64_t *key = s->key + 2 * s->key_terms * i + part * K_KEY_BLOCK + v;
-        struct sum sum = sum_start(_mm256_setzero_si256());
+        const uint64_t *key = s->key + 2 * s->key_terms * i + v;
+        struct sum sum0 = sum_start(_mm256_setzero_si256());
+        struct sum sum1 = sum0;
         for (size_t t = 0; t < s->terms; t++, key += 2 * K_KEY_BLOCK) {
-            sum_add(&sum, split_of(i_load(s->digit[t] + i + v)), split_of(i_load(key)));
+            struct split d = split_of(i_load(s->digit[t] + i + v));
+            sum_add(&sum0, d, split_of(i_load(key)));
+            sum_add(&sum1, d, split_of(i_load(key + K_KEY_BLOCK)));
         }
-        ivec total = sum_reduce(sum, r);
-        if (s->base[part] != NULL) {
-            fvec b = f_mul_w(f_from(i_load(s->base[part] + i + v)), w, wq, c);
-            total = i_from(f_canonical(_mm256_add_pd(b, f_from(total)), c));
-        }
-        i_store(out + v, total);
+        key_finish(out[0] + v, sum0, s, 0, i + v, r);
+        key_finish(out[1] + v, sum1, s, 1, i + v, r);
     }
 }
 
@@ -58,8 +67,7 @@ static void key_mac_avx2(uint64_t *out0, uint64_t *out1, const struct k_switch *
             place_tile(&p, i);
         }
         uint64_t sum[2][K_KEY_BLOCK];
-        key_block(sum[0], s, 0, i, &r);
-        key_block(sum[1], s, 1, i, &r);
+        key_block(sum, s, i, &r);
         for (size_t v = 0; v < K_KEY_BLOCK; v += 8) {
             const uint64_t(*lane)[8];
             size_t j = place_of(&p, i + v, &lane);
