@@ -129,7 +129,7 @@ fuzz: packages
 	@tests/fuzz/run.sh build/fuzz $(FUZZ_SECONDS)
 
 format:
-	clang-format -i $$(git ls-files '*.c' '*.h')
+	clang-format -i $$(git ls-files '*.c' '*.h' ':!tests/golden')
 
 # ---- the example ----------------------------------------------------------------------------------------
 demo: packages

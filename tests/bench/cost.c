@@ -2,9 +2,8 @@
 
 /*
  * The figures of the compiler's cost model: one limb, one thread, the best CPU level, with data
- * where a program finds them. Limbs of a batch take turns, so transforms and sums of limbs meet
- * their tables and words in the last cache; plaintexts and keys take turns in a pool that no cache
- * holds.
+ * where a program finds them. Limbs of a batch take turns, so transforms meet their tables and words
+ * in the last cache; ciphertexts, plaintexts and keys take turns in a pool that no cache holds.
  */
 #include "bench.h"
 #include "ring/ring.h"
@@ -46,11 +45,18 @@ static void run_ntt(void *state)
     ring_intt(s->ring, s->x, s->x, s->b);
 }
 
+/* Sums and products of whole ciphertexts, of which a program has too many for a cache. */
 static void run_pointwise(void *state)
 {
     struct cost_state *s = state;
-    ring_add(s->ring, s->z, s->z, s->x, s->b);
-    ring_mul(s->ring, s->z, s->z, s->x, s->b);
+    const struct ring *r = s->ring;
+    for (size_t limb = 0; limb < LIMBS; limb++) {
+        const struct modulus *m = &r->ntt[limb].mod;
+        uint64_t *x = from_pool(s, 2);
+        r->k.add(x, x, x + r->n, r->n, m->q);
+        x = from_pool(s, 2);
+        r->k.mul(x, x, x + r->n, r->n, m);
+    }
 }
 
 /* LIMBS sums of products with plaintexts, where a sum goes over many ciphertexts. */
@@ -190,7 +196,7 @@ static void make(struct cost_state *s, unsigned log_n)
         s->z[i] = s->x[i];
     }
     for (size_t i = 0; i < POOL_BYTES / sizeof *s->pool; i++) {
-        s->pool[i] = random_next(&g) >> 15; /* below 2^49 */
+        s->pool[i] = random_next(&g) >> 15; /* below 2^49, so below every prime */
     }
     for (size_t i = 0; i <= CONVERT_TERMS; i++) {
         s->w[i] = random_below(&g, q[LIMBS - 1]);

@@ -133,7 +133,8 @@ size_t machine_cache(int level)
     return usual[level - 1];
 }
 
-static void measure_arithmetic(struct machine *m, int index, int threads, bool quick)
+/* Cores share nothing of this: all threads together are at best as many times one. */
+static void measure_arithmetic(struct machine *m, bool quick)
 {
     static double (*const multiply[BENCH_LEVELS])(size_t) = {
         probe_multiply_portable, probe_multiply_avx2, probe_multiply_avx512};
@@ -141,12 +142,16 @@ static void measure_arithmetic(struct machine *m, int index, int threads, bool q
                                                          probe_real_avx512};
     for (int level = 0; level <= (int)sys_cpu_detect(); level++) {
         struct probe p = {multiply[level], NULL, NULL, 0};
-        m->multiplies[level][index] = best_rate(&p, threads, quick);
+        double threads = m->threads;
+        m->multiplies[level][0] = best_rate(&p, 1, quick);
+        m->multiplies[level][1] = threads * m->multiplies[level][0];
         p.count = real[level];
-        m->reals[level][index] = best_rate(&p, threads, quick);
+        m->reals[level][0] = best_rate(&p, 1, quick);
+        m->reals[level][1] = threads * m->reals[level][0];
         k_init(&generator, (enum rt_cpu)level);
         p.count = expand;
-        m->random[level][index] = best_rate(&p, threads, quick);
+        m->random[level][0] = best_rate(&p, 1, quick);
+        m->random[level][1] = threads * m->random[level][0];
     }
 }
 
@@ -158,6 +163,10 @@ static void measure_memory(struct machine *m, int index, int threads, uint64_t *
     for (int i = 0; i < BENCH_MEMORIES; i++) {
         struct probe p = {NULL, read[sys_cpu_detect()], memory, words[i]};
         m->bytes[i][index] = best_rate(&p, threads, quick);
+        if (index == 1) {
+            double one = m->bytes[i][0];
+            m->bytes[i][1] = fmax(m->bytes[i][1], i < BENCH_L3 ? threads * one : one);
+        }
     }
 }
 
@@ -176,8 +185,8 @@ void machine_measure(struct machine *m, int threads, bool quick)
     size_t total = words[BENCH_DRAM] * (size_t)threads;
     uint64_t *memory = bench_alloc(total);
     memset(memory, 1, total * sizeof *memory); /* pages that were never written are all the same */
+    measure_arithmetic(m, quick);
     for (int index = 0; index < 2; index++) {
-        measure_arithmetic(m, index, index == 0 ? 1 : threads, quick);
         measure_memory(m, index, index == 0 ? 1 : threads, memory, words, quick);
     }
     sys_free(memory);

@@ -72,8 +72,7 @@ static const uint64_t primes_p[] = {
 };
 /* rotation (0: relinearisation), highest level */
 static const struct rt_key_spec keys[] = {
-    {0, 1}, {1, 2}, {2, 2}, {4, 2}, {5, 2}, {6, 2}, {8, 2}, {16, 1},
-    {2033, 1}, {2036, 1}, {2037, 1}, {2041, 2}, {2042, 2},
+    {0, 1}, {1, 2}, {2, 2}, {4, 1}, {8, 2}, {2044, 2}, {2046, 2}, {2047, 1},
 };
 static const double mean[] = {
     0.0,
@@ -97,11 +96,11 @@ const struct rt_interface weft_interface = {
     .lambda = 0.0,
     .log2_qp = 199.99999999842544,
     .keys = keys,
-    .num_keys = 13,
+    .num_keys = 8,
     .input = {.c = 1, .h = 4, .w = 4, .n = 16, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 1,
         .pitch = 4, .block = 16, .num_ct = 1, .perm = NULL},
-    .output = {.c = 3, .h = 1, .w = 1, .n = 64, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 1,
-        .pitch = 1, .block = 16, .num_ct = 1, .perm = NULL},
+    .output = {.c = 3, .h = 1, .w = 1, .n = 4, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 1,
+        .pitch = 1, .block = 1, .num_ct = 1, .perm = NULL},
     .input_scale = 18014398509481984.0,
     .output_scale = 134217696.12500153,
     .input_level = 2,
@@ -111,7 +110,7 @@ const struct rt_interface weft_interface = {
     .std = std,
     .num_outputs = 3,
     .labels = labels,
-    .error_bound = 4.66e-05,
+    .error_bound = 4.6e-05,
     .depth = 2.0,
 };
 /* ==== main_all.c ==== */
@@ -153,9 +152,9 @@ int main(int argc, char **argv)
  *
  * Ring      N = 4096, 3 + 1 primes, log2(QP) = 200.0, INSECURE toy parameters
  * Depth     2 levels
- * Work      15 rotations, 3 decompositions, 17 plaintext products
- * Keys      13, 8.3 MB in memory
- * Memory    10 registers, 2.8 MB; 19 plaintexts, 0.0 MB
+ * Work      9 rotations, 6 decompositions, 12 plaintext products
+ * Keys      8, 5.1 MB in memory
+ * Memory    6 registers, 1.7 MB; 14 plaintexts, 0.0 MB
  *
  * Comments: %IR node, line of the model file, layer.
  */
@@ -165,53 +164,59 @@ int main(int argc, char **argv)
 static void layer_conv(rt_eval *e)
 {
     rt_decompose(e, 1, 0);                      /* %1 square.yaml:6 conv */
-    rt_key_mul(e, 2, 1, 0, 1);                  /* %2 square.yaml:6 conv */
-    rt_key_mul(e, 3, 1, 0, 2);                  /* %3 square.yaml:6 conv */
-    rt_key_mul(e, 4, 1, 0, 4);                  /* %4 square.yaml:6 conv */
-    rt_key_mul(e, 5, 1, 0, 5);                  /* %5 square.yaml:6 conv */
-    rt_key_mul(e, 6, 1, 0, 6);                  /* %6 square.yaml:6 conv */
-    rt_key_mul(e, 7, 1, 0, 8);                  /* %7 square.yaml:6 conv */
-    rt_key_mul(e, 8, 1, 0, 2041);               /* %8 square.yaml:6 conv */
-    rt_key_mul(e, 9, 1, 0, 2042);               /* %9 square.yaml:6 conv */
-    rt_lift(e, 1, 0);                           /* %10 square.yaml:6 conv */
-    static const uint32_t in_11[] = {7, 8, 9, 1, 2, 3, 4, 5, 6};
-    rt_pmac(e, 0, in_11, 9, 0);                 /* %11 square.yaml:6 conv */
-    rt_mod_down(e, 0, 0, 1);                    /* %12 square.yaml:6 conv */
-    rt_padd(e, 0, 0, 9);                        /* %13 square.yaml:6 conv */
+    rt_key_mul(e, 2, 1, 0, 2);                  /* %2 square.yaml:6 conv */
+    rt_key_mul(e, 3, 1, 0, 2044);               /* %3 square.yaml:6 conv */
+    rt_key_mul(e, 4, 1, 0, 2046);               /* %4 square.yaml:6 conv */
+    rt_lift(e, 1, 0);                           /* %5 square.yaml:6 conv */
+    static const uint32_t in_6[] = {3, 4, 1, 2};
+    rt_pmac(e, 0, in_6, 4, 0);                  /* %6 square.yaml:6 conv */
+    static const uint32_t in_7[] = {3, 4, 1, 2};
+    rt_pmac(e, 5, in_7, 4, 4);                  /* %7 square.yaml:6 conv */
+    rt_mod_down(e, 5, 5, 0);                    /* %8 square.yaml:6 conv */
+    rt_decompose(e, 1, 5);                      /* %9 square.yaml:6 conv */
+    rt_key_mul(e, 2, 1, 5, 1);                  /* %10 square.yaml:6 conv */
+    rt_add(e, 0, 0, 2);                         /* %11 square.yaml:6 conv */
+    rt_mod_down(e, 0, 0, 0);                    /* %12 square.yaml:6 conv */
+    rt_decompose(e, 1, 0);                      /* %13 square.yaml:6 conv */
+    rt_key_mul(e, 2, 1, 0, 8);                  /* %14 square.yaml:6 conv */
+    rt_lift(e, 0, 0);                           /* %15 square.yaml:6 conv */
+    rt_add(e, 0, 0, 2);                         /* %16 square.yaml:6 conv */
+    rt_mod_down(e, 0, 0, 1);                    /* %17 square.yaml:6 conv */
+    rt_padd(e, 0, 0, 8);                        /* %18 square.yaml:6 conv */
 }
 
 static void layer_square(rt_eval *e)
 {
-    rt_mul(e, 2, 0, 0);                         /* %14 square.yaml:7 square */
-    rt_decompose(e, 0, 2);                      /* %15 square.yaml:7 square */
-    rt_key_mul(e, 3, 0, 2, 0);                  /* %16 square.yaml:7 square */
-    rt_mod_down(e, 0, 3, 0);                    /* %17 square.yaml:7 square */
+    rt_mul(e, 2, 0, 0);                         /* %19 square.yaml:7 square */
+    rt_decompose(e, 0, 2);                      /* %20 square.yaml:7 square */
+    rt_key_mul(e, 3, 0, 2, 0);                  /* %21 square.yaml:7 square */
+    rt_mod_down(e, 0, 3, 0);                    /* %22 square.yaml:7 square */
 }
 
 static void layer_last(rt_eval *e)
 {
-    rt_decompose(e, 2, 0);                      /* %18 square.yaml:9 last */
-    rt_key_mul(e, 4, 2, 0, 1);                  /* %19 square.yaml:9 last */
-    rt_key_mul(e, 5, 2, 0, 4);                  /* %20 square.yaml:9 last */
-    rt_key_mul(e, 6, 2, 0, 5);                  /* %21 square.yaml:9 last */
-    rt_key_mul(e, 7, 2, 0, 16);                 /* %22 square.yaml:9 last */
-    rt_key_mul(e, 8, 2, 0, 2033);               /* %23 square.yaml:9 last */
-    rt_key_mul(e, 9, 2, 0, 2036);               /* %24 square.yaml:9 last */
-    rt_key_mul(e, 1, 2, 0, 2037);               /* %25 square.yaml:9 last */
-    static const uint32_t in_26[] = {7, 8, 9, 1, 3, 4, 5, 6};
-    rt_pmac(e, 0, in_26, 8, 10);                /* %26 square.yaml:9 last */
-    rt_mod_down(e, 0, 0, 1);                    /* %27 square.yaml:9 last */
-    rt_padd(e, 0, 0, 18);                       /* %28 square.yaml:9 last */
+    rt_decompose(e, 2, 0);                      /* %23 square.yaml:9 last */
+    rt_key_mul(e, 4, 2, 0, 1);                  /* %24 square.yaml:9 last */
+    rt_key_mul(e, 5, 2, 0, 2046);               /* %25 square.yaml:9 last */
+    rt_key_mul(e, 1, 2, 0, 2047);               /* %26 square.yaml:9 last */
+    static const uint32_t in_27[] = {5, 1, 3, 4};
+    rt_pmac(e, 0, in_27, 4, 9);                 /* %27 square.yaml:9 last */
+    rt_mod_down(e, 0, 0, 0);                    /* %28 square.yaml:9 last */
+    rt_decompose(e, 2, 0);                      /* %29 square.yaml:9 last */
+    rt_key_mul(e, 3, 2, 0, 4);                  /* %30 square.yaml:9 last */
+    rt_lift(e, 0, 0);                           /* %31 square.yaml:9 last */
+    rt_add(e, 0, 0, 3);                         /* %32 square.yaml:9 last */
+    rt_mod_down(e, 0, 0, 1);                    /* %33 square.yaml:9 last */
+    rt_padd(e, 0, 0, 13);                       /* %34 square.yaml:9 last */
 }
 
 static const uint64_t reg_words[] = {
-    32768, 49152, 32768, 32768, 32768, 32768, 32768, 32768,
-    32768, 32768,
+    32768, 49152, 32768, 32768, 32768, 32768,
 };
 static const struct rt_layer layers[] = {
-    {"conv", 6, layer_conv, 336493.0},
-    {"square", 7, layer_square, 79572.0},
-    {"last", 9, layer_last, 185304.0},
+    {"conv", 6, layer_conv, 597844.0},
+    {"square", 7, layer_square, 75362.0},
+    {"last", 9, layer_last, 239212.0},
 };
 static const uint32_t input_regs[] = {
     0,
@@ -224,12 +229,12 @@ extern const struct rt_interface weft_interface;
 extern const struct rt_program weft_program;
 const struct rt_program weft_program = {
     .interface = &weft_interface,
-    .data_checksum = 0x7d4048daeff83151u,
-    .num_regs = 10,
+    .data_checksum = 0xe7b98f6cf16b919bu,
+    .num_regs = 6,
     .reg_words = reg_words,
     .layers = layers,
     .num_layers = 3,
     .input_regs = input_regs,
     .output_regs = output_regs,
 };
-1429594037 2472
+2540364675 2704
