@@ -57,43 +57,71 @@ INLINE vec reduce_lazy(vec hi, vec lo, const struct mont *r)
     return _mm512_sub_epi64(_mm512_add_epi64(hi, r->c.q), t);
 }
 
-/* 32 words of sum_j x_j w_j, below 4q. */
-INLINE void convert_32(uint64_t *out, const uint64_t *x, size_t stride, size_t k,
-                       const struct target *z)
+/*
+ * `wide` vectors of sum_j x_j w_j, below 4q, for `count` targets, so that a vector of a source is
+ * loaded once for all of them. wide * count is at most 8: so many sums fit the registers.
+ */
+INLINE void convert_some(uint64_t *const *out, const uint64_t *x, size_t stride, size_t k,
+                         const struct target *z, size_t count, size_t wide)
 {
-    const struct mont *r = &z->mont;
-    vec h0 = r->zero, h1 = h0, h2 = h0, h3 = h0;
+    vec hi[8], lo[8];
+    vec zero = z[0].mont.zero;
+    for (size_t i = 0; i < 8; i++) {
+        hi[i] = zero;
+    }
     for (size_t from = 0; from < k; from += STRETCH) {
-        vec l0 = r->zero, l1 = l0, l2 = l0, l3 = l0;
         size_t end = k - from < STRETCH ? k : from + STRETCH;
         const uint64_t *p = x + from * stride;
-        for (size_t j = from; j < end; j++, p += stride) {
-            vec y = all(z->w[j]);
-            vec x0 = load(p), x1 = load(p + 8), x2 = load(p + 16), x3 = load(p + 24);
-            l0 = _mm512_madd52lo_epu64(l0, x0, y);
-            h0 = _mm512_madd52hi_epu64(h0, x0, y);
-            l1 = _mm512_madd52lo_epu64(l1, x1, y);
-            h1 = _mm512_madd52hi_epu64(h1, x1, y);
-            l2 = _mm512_madd52lo_epu64(l2, x2, y);
-            h2 = _mm512_madd52hi_epu64(h2, x2, y);
-            l3 = _mm512_madd52lo_epu64(l3, x3, y);
-            h3 = _mm512_madd52hi_epu64(h3, x3, y);
+        for (size_t i = 0; i < 8; i++) {
+            lo[i] = zero;
         }
-        h0 = reduce_lazy(h0, l0, r);
-        h1 = reduce_lazy(h1, l1, r);
-        h2 = reduce_lazy(h2, l2, r);
-        h3 = reduce_lazy(h3, l3, r);
-        if (from != 0) {
-            h0 = once(h0, r->c.q4);
-            h1 = once(h1, r->c.q4);
-            h2 = once(h2, r->c.q4);
-            h3 = once(h3, r->c.q4);
+        for (size_t j = from; j < end; j++, p += stride) {
+            vec y[8];
+            for (size_t v = 0; v < wide; v++) {
+                y[v] = load(p + 8 * v);
+            }
+            for (size_t g = 0; g < count; g++) {
+                vec w = all(z[g].w[j]);
+                for (size_t v = 0; v < wide; v++) {
+                    size_t i = g * wide + v;
+                    lo[i] = _mm512_madd52lo_epu64(lo[i], y[v], w);
+                    hi[i] = _mm512_madd52hi_epu64(hi[i], y[v], w);
+                }
+            }
+        }
+        for (size_t g = 0; g < count; g++) {
+            for (size_t v = 0; v < wide; v++) {
+                size_t i = g * wide + v;
+                hi[i] = reduce_lazy(hi[i], lo[i], &z[g].mont);
+                hi[i] = from != 0 ? once(hi[i], z[g].mont.c.q4) : hi[i];
+            }
         }
     }
-    store(out, h0);
-    store(out + 8, h1);
-    store(out + 16, h2);
-    store(out + 24, h3);
+    for (size_t g = 0; g < count; g++) {
+        for (size_t v = 0; v < wide; v++) {
+            store(out[g] + 8 * v, hi[g * wide + v]);
+        }
+    }
+}
+
+/* 32 words for 1 .. 4 targets. */
+INLINE void convert_32(uint64_t *const *out, const uint64_t *x, size_t stride, size_t k,
+                       const struct target *z, size_t count)
+{
+    if (count >= 3) {
+        for (size_t v = 0; v < PANEL; v += 16) {
+            uint64_t *const to[4] = {out[0] + v, out[1] + v, out[2] + v, out[count - 1] + v};
+            if (count == 4) {
+                convert_some(to, x + v, stride, k, z, 4, 2);
+            } else {
+                convert_some(to, x + v, stride, k, z, 3, 2);
+            }
+        }
+    } else if (count == 2) {
+        convert_some(out, x, stride, k, z, 2, 4);
+    } else {
+        convert_some(out, x, stride, k, z, 1, 4);
+    }
 }
 
 /*
@@ -111,30 +139,31 @@ INLINE void recentre_32(uint64_t *out, const uint64_t *x, vec half, const struct
     }
 }
 
-/* The first log_rows stages, in place in a panel. */
-INLINE void head_stages(uint64_t *a, unsigned log_rows, const struct plan *p, int tight)
+/* The first log_rows stages of a panel, whose rows then go to places ROW words apart. */
+INLINE void head_stages(uint64_t *out, uint64_t *a, unsigned log_rows, const struct plan *p,
+                        int tight)
 {
     size_t words = (size_t)PANEL << log_rows;
     switch (log_rows) {
     case 1:
-        forward_pass2(a, a, words / 2, 1, p, tight);
+        forward_move2(out, ROW, a, PANEL, 1, p, tight);
         break;
     case 2:
-        forward_pass4(a, a, words / 4, 1, p, tight);
+        forward_move4(out, ROW, a, PANEL, 1, p, tight);
         break;
     case 3:
-        forward_pass8(a, a, words / 8, 1, p, tight);
+        forward_move8(out, ROW, a, PANEL, 1, p, tight);
         break;
     case 4:
         forward_pass4(a, a, words / 4, 1, p, tight);
         for (size_t i = 0; i < 4; i++) {
-            forward_pass4(a + i * words / 4, a + i * words / 4, words / 16, 4 + i, p, tight);
+            forward_move4(out + 4 * i * ROW, ROW, a + i * words / 4, PANEL, 4 + i, p, tight);
         }
         break;
     default:
         forward_pass8(a, a, words / 8, 1, p, tight);
         for (size_t i = 0; i < 8; i++) {
-            forward_pass4(a + i * words / 8, a + i * words / 8, words / 32, 8 + i, p, tight);
+            forward_move4(out + 4 * i * ROW, ROW, a + i * words / 8, PANEL, 8 + i, p, tight);
         }
         break;
     }
@@ -150,14 +179,14 @@ INLINE void row_stages(uint64_t *out, const uint64_t *in, uint64_t *near, size_t
         uint64_t *a = near + i * (ROW / 8);
         size_t ki = 8 * k + i;
         forward_pass8(a, a, 64, ki, p, tight);
-        for (size_t j = 0; j < 8; j++) {
-            forward_pass8(a + 64 * j, a + 64 * j, 8, 8 * ki + j, p, tight);
+        for (size_t j = 0; j < 8; j += 2) {
+            forward_pass64(a + 64 * j, 8 * ki + j, p, tight);
         }
-        for (size_t j = 0; j < 8; j++) {
+        for (size_t j = 0; j < 8; j += 2) {
             size_t at = i * (ROW / 8) + 64 * j;
             struct finish g = f;
             g.minuend = f.minuend != NULL ? f.minuend + at : NULL;
-            forward_tail(out + at, a + 64 * j, p, 8 * ki + j - p->size / 64, tight, &g);
+            forward_tails(out + at, a + 64 * j, p, 8 * ki + j - p->size / 64, tight, &g);
         }
     }
 }
@@ -193,12 +222,15 @@ static void head(const struct k_convert *s, const struct target *targets, const 
     for (size_t column = 0; column < ROW; column += PANEL) {
         for (size_t r = 0; r < rows; r++) {
             const uint64_t *x = s->x + r * ROW + column;
+            uint64_t *to[K_CONVERT_GROUP];
             for (unsigned g = 0; g < s->group; g++) {
-                uint64_t *to = panel[g] + r * PANEL;
-                if (s->k == 1) {
-                    recentre_32(to, x, half, &s->to[g].t->mod, &targets[g]);
-                } else {
-                    convert_32(to, x, s->stride, s->k, &targets[g]);
+                to[g] = panel[g] + r * PANEL;
+            }
+            if (s->k > 1) {
+                convert_32(to, x, s->stride, s->k, targets, s->group);
+            } else {
+                for (unsigned g = 0; g < s->group; g++) {
+                    recentre_32(to[g], x, half, &s->to[g].t->mod, &targets[g]);
                 }
             }
             /* the next panel of this row, as long as all of it is likely to stay */
@@ -210,15 +242,11 @@ static void head(const struct k_convert *s, const struct target *targets, const 
             }
         }
         for (unsigned g = 0; g < s->group; g++) {
+            uint64_t *to = s->to[g].work + column;
             if (s->to[g].t->mod.bits <= 48) {
-                head_stages(panel[g], s->log_n - LOG_ROW, &plans[g], 0);
+                head_stages(to, panel[g], s->log_n - LOG_ROW, &plans[g], 0);
             } else {
-                head_stages(panel[g], s->log_n - LOG_ROW, &plans[g], 1);
-            }
-            for (size_t r = 0; r < rows; r++) {
-                for (size_t v = 0; v < PANEL; v += 8) {
-                    store(s->to[g].work + r * ROW + column + v, load(panel[g] + r * PANEL + v));
-                }
+                head_stages(to, panel[g], s->log_n - LOG_ROW, &plans[g], 1);
             }
         }
     }

@@ -11,8 +11,9 @@
  *
  *     2^15:  8 | 8 | 8 | 8 | T 8 T         2^16:  4 | 4 | 8 | 8 | 8 | T 8 T
  *
- * The 64-word pass and the tail alternate every few blocks instead of sharing registers: eight
- * independent short chains of dependent multiplications run faster than one chain twice as long.
+ * A butterfly is a chain of ten cycles and costs about two, so what a pass keeps in flight decides
+ * its time: passes and tails work on sixteen vectors, stage by stage. The 64-word pass and the
+ * tail could share their registers; measured, that gains nothing.
  *
  * The inverse is the mirror image. It reads the blocks of eight in reversed order, so that lane v
  * of a forward twiddle vector is the one it needs (see struct ntt_table in kernel.h).
@@ -23,7 +24,8 @@
  *   - loose, q < 2^48 (so 16q < 2^52): forward words grow by 2q a stage and are brought below 8q
  *     only at the first stage of a pass (at most three stages: below 14q at its end); inverse words
  *     double a stage from 2q to at most 16q within a radix-8 pass and are brought back below 2q at
- *     its end.
+ *     its end. Loose words are right modulo 2^52 only: sums and products need no more, and the mask
+ *     is left to the few places that compare (forward_start, finish_one, inverse_last).
  */
 #if defined(__x86_64__)
 #include "ntt_avx512.h"
@@ -44,11 +46,6 @@ INLINE void forward_block(uint64_t *out, const uint64_t *in, unsigned log, size_
                                        const struct plan *))
 {
     const struct finish plain = {NULL, all(0), all(0), false};
-    if (log == 6) {
-        forward_pass8(out, in, 8, k, p, tight);
-        forward_tail(out, out, p, k - p->size / 64, tight, &plain);
-        return;
-    }
     unsigned s = pass_stages(log - 6);
     size_t step = (size_t)1 << (log - s);
     if (s == 3) {
@@ -59,12 +56,12 @@ INLINE void forward_block(uint64_t *out, const uint64_t *in, unsigned log, size_
         forward_pass2(out, in, step, k, p, tight);
     }
     if (log - s == 6) {
-        for (size_t i = 0; i < (size_t)1 << s; i++) {
-            forward_pass8(out + i * step, out + i * step, 8, (k << s) + i, p, tight);
+        for (size_t i = 0; i < (size_t)1 << s; i += 2) {
+            forward_pass64(out + i * step, (k << s) + i, p, tight);
         }
-        for (size_t i = 0; i < (size_t)1 << s; i++) {
-            forward_tail(out + i * step, out + i * step, p, (k << s) + i - p->size / 64, tight,
-                         &plain);
+        for (size_t i = 0; i < (size_t)1 << s; i += 2) {
+            forward_tails(out + i * step, out + i * step, p, (k << s) + i - p->size / 64, tight,
+                          &plain);
         }
         return;
     }
@@ -87,7 +84,7 @@ static void forward_loose(uint64_t *out, const uint64_t *in, unsigned log, size_
 
 static void ntt_avx512(uint64_t *out, const uint64_t *in, const struct ntt_table *t, unsigned log_m)
 {
-    if (log_m < 6) {
+    if (log_m < 7) {
         struct kernels ref;
         k_init_ref(&ref);
         ref.ntt(out, in, t, log_m);
@@ -104,105 +101,155 @@ static void ntt_avx512(uint64_t *out, const uint64_t *in, const struct ntt_table
 
 /* ---- inverse */
 
-/* x' = x + y, y' = (y - x) w; x, y < bound, a multiple of q. tight: x' brought below 2q. */
+/*
+ * x' = x + y, y' = (y - x) w; x, y < bound, a multiple of q. tight: x' brought below 2q. Loose
+ * words are right modulo 2^52 only, as in the forward transform; nothing compares them before the
+ * end.
+ */
 INLINE void inverse(vec *x, vec *y, vec w, vec ws, const struct consts *c, vec bound, int tight)
 {
     vec s = _mm512_add_epi64(*x, *y);
     vec d = _mm512_sub_epi64(_mm512_add_epi64(*y, bound), *x);
     *x = tight ? once(s, c->q2) : s;
-    *y = mul_w(d, w, ws, c);
+    *y = tight ? mul_w(d, w, ws, c) : mul_part(d, w, ws, c);
+}
+
+/* The bounds of words that are sums of two and of four; tight words are always below 2q. */
+INLINE vec twice(const struct consts *c, int tight)
+{
+    return tight ? c->q2 : c->q4;
+}
+
+INLINE vec fourfold(const struct consts *c, int tight)
+{
+    return tight ? c->q2 : c->q8;
+}
+
+/* The three stages of a radix-8 pass; w is indexed from k, 2k and 4k on. */
+INLINE void inverse_8a(vec x[8], size_t k, const struct plan *p, int tight)
+{
+    const uint64_t *w = p->w + 4 * k, *ws = p->ws + 4 * k;
+    inverse(&x[0], &x[1], all(w[3]), all(ws[3]), &p->c, p->c.q2, tight);
+    inverse(&x[2], &x[3], all(w[2]), all(ws[2]), &p->c, p->c.q2, tight);
+    inverse(&x[4], &x[5], all(w[1]), all(ws[1]), &p->c, p->c.q2, tight);
+    inverse(&x[6], &x[7], all(w[0]), all(ws[0]), &p->c, p->c.q2, tight);
+}
+
+INLINE void inverse_8b(vec x[8], size_t k, const struct plan *p, int tight)
+{
+    const uint64_t *w = p->w + 2 * k, *ws = p->ws + 2 * k;
+    inverse(&x[0], &x[2], all(w[1]), all(ws[1]), &p->c, twice(&p->c, tight), tight);
+    inverse(&x[1], &x[3], all(w[1]), all(ws[1]), &p->c, p->c.q2, tight);
+    inverse(&x[4], &x[6], all(w[0]), all(ws[0]), &p->c, twice(&p->c, tight), tight);
+    inverse(&x[5], &x[7], all(w[0]), all(ws[0]), &p->c, p->c.q2, tight);
 }
 
 /*
- * After three loose inverse stages x0 < 16q, x1 < 8q, x2, x3 < 4q and the others < 2q: all below 2q
- * again. Tight stages leave nothing to do.
+ * After three loose stages x0 < 16q, x1 < 8q, x2, x3 < 4q and the others < 2q; all below 2q again.
  */
-#define SETTLE(x0, x1, x2, x3, c, tight)                                                           \
-    do {                                                                                           \
-        if (!(tight)) {                                                                            \
-            x0 = once(once(once(x0, (c)->q8), (c)->q4), (c)->q2);                                  \
-            x1 = once(once(x1, (c)->q4), (c)->q2);                                                 \
-            x2 = once(x2, (c)->q2);                                                                \
-            x3 = once(x3, (c)->q2);                                                                \
-        }                                                                                          \
-    } while (0)
-
-/* Their inverse: W(0) is for the last stage, W(3) .. W(6) for the first. */
-#define INVERSE_8(x0, x1, x2, x3, x4, x5, x6, x7, W, c, tight)                                     \
-    do {                                                                                           \
-        vec bound4 = (tight) ? (c)->q2 : (c)->q4;                                                  \
-        vec bound8 = (tight) ? (c)->q2 : (c)->q8;                                                  \
-        inverse(&x0, &x1, W(3), c, (c)->q2, tight);                                                \
-        inverse(&x2, &x3, W(4), c, (c)->q2, tight);                                                \
-        inverse(&x4, &x5, W(5), c, (c)->q2, tight);                                                \
-        inverse(&x6, &x7, W(6), c, (c)->q2, tight);                                                \
-        inverse(&x0, &x2, W(1), c, bound4, tight);                                                 \
-        inverse(&x1, &x3, W(1), c, (c)->q2, tight);                                                \
-        inverse(&x4, &x6, W(2), c, bound4, tight);                                                 \
-        inverse(&x5, &x7, W(2), c, (c)->q2, tight);                                                \
-        inverse(&x0, &x4, W(0), c, bound8, tight);                                                 \
-        inverse(&x1, &x5, W(0), c, bound4, tight);                                                 \
-        inverse(&x2, &x6, W(0), c, (c)->q2, tight);                                                \
-        inverse(&x3, &x7, W(0), c, (c)->q2, tight);                                                \
-        SETTLE(x0, x1, x2, x3, c, tight);                                                          \
-    } while (0)
+INLINE void inverse_8c(vec x[8], vec w, vec ws, const struct plan *p, int tight)
+{
+    inverse(&x[0], &x[4], w, ws, &p->c, fourfold(&p->c, tight), tight);
+    inverse(&x[1], &x[5], w, ws, &p->c, twice(&p->c, tight), tight);
+    inverse(&x[2], &x[6], w, ws, &p->c, p->c.q2, tight);
+    inverse(&x[3], &x[7], w, ws, &p->c, p->c.q2, tight);
+    if (!tight) {
+        x[0] = settle(x[0], p);
+        x[1] = settle(x[1], p);
+        x[2] = settle(x[2], p);
+        x[3] = settle(x[3], p);
+    }
+}
 
 INLINE void inverse_times(vec *x, vec *y, vec w, vec ws, size_t e, const struct plan *p, vec bound,
                           int tight)
 {
     const struct consts *c = &p->c;
     vec s = _mm512_add_epi64(*x, *y);
-    vec d = _mm512_sub_epi64(_mm512_add_epi64(*y, bound), *x);
+    vec d = times(_mm512_sub_epi64(_mm512_add_epi64(*y, bound), *x), e, p);
     *x = tight ? once(s, c->q2) : s;
-    *y = mul_w(times(d, e, p), w, ws, c);
+    *y = tight ? mul_w(d, w, ws, c) : mul_part(d, w, ws, c);
 }
 
-/* The first three inverse stages of a block of 64 words, [0, 2q) before and after. */
-INLINE void inverse_tail(uint64_t *out, const uint64_t *in, const struct plan *p, size_t block,
-                         int tight)
+INLINE void inverse_tail_a(vec x[8], const uint64_t *tail, const struct plan *p, int tight)
 {
-    const struct consts *c = &p->c;
-    const uint64_t *w = p->w;
-    const uint64_t *ws = p->ws;
-    size_t blocks = p->size / 64;
-    uint64_t local[K_TAIL_WORDS];
-    const uint64_t *tail = local;
-    if (p->tail != NULL) {
-        tail = p->tail + K_TAIL_WORDS * (blocks - 1 - block);
-        if (block + AHEAD < blocks) {
-            prefetch(tail - K_TAIL_WORDS * AHEAD, K_TAIL_WORDS);
-        }
-    } else {
-        tail_build(local, w, ws, p->size, blocks - 1 - block);
+    vec w = load(tail + 32), ws = load(tail + 40);
+    inverse_times(&x[0], &x[1], w, ws, 3, p, p->c.q2, tight);
+    inverse_times(&x[2], &x[3], w, ws, 2, p, p->c.q2, tight);
+    inverse_times(&x[4], &x[5], w, ws, 1, p, p->c.q2, tight);
+    inverse(&x[6], &x[7], w, ws, &p->c, p->c.q2, tight);
+}
+
+INLINE void inverse_tail_b(vec x[8], const uint64_t *tail, const struct plan *p, int tight)
+{
+    vec w = load(tail + 16), ws = load(tail + 24);
+    inverse_times(&x[0], &x[2], w, ws, 1, p, twice(&p->c, tight), tight);
+    inverse_times(&x[1], &x[3], w, ws, 1, p, p->c.q2, tight);
+    inverse(&x[4], &x[6], w, ws, &p->c, twice(&p->c, tight), tight);
+    inverse(&x[5], &x[7], w, ws, &p->c, p->c.q2, tight);
+}
+
+/* Rows in reversed order: lane v is the block of eight number 7 - v. */
+INLINE void inverse_load(vec x[8], const uint64_t *in)
+{
+    x[7] = load(in);
+    x[6] = load(in + 8);
+    x[5] = load(in + 16);
+    x[4] = load(in + 24);
+    x[3] = load(in + 32);
+    x[2] = load(in + 40);
+    x[1] = load(in + 48);
+    x[0] = load(in + 56);
+    TRANSPOSE(x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]);
+}
+
+INLINE void inverse_store(uint64_t *out, vec x[8])
+{
+    TRANSPOSE(x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]);
+    store(out, x[7]);
+    store(out + 8, x[6]);
+    store(out + 16, x[5]);
+    store(out + 24, x[4]);
+    store(out + 32, x[3]);
+    store(out + 40, x[2]);
+    store(out + 48, x[1]);
+    store(out + 56, x[0]);
+}
+
+/* The twiddles of a block: those of the forward block that mirrors it. */
+INLINE const uint64_t *inverse_tail_of(uint64_t local[K_TAIL_WORDS], const struct plan *p,
+                                       size_t block)
+{
+    size_t mirror = p->size / 64 - 1 - block;
+    if (p->tail == NULL) {
+        tail_build(local, p->w, p->ws, p->size, mirror);
+        return local;
     }
-    /* Rows in reversed order: lane v is the block of eight number 7 - v. */
-    vec x7 = load(in), x6 = load(in + 8), x5 = load(in + 16), x4 = load(in + 24);
-    vec x3 = load(in + 32), x2 = load(in + 40), x1 = load(in + 48), x0 = load(in + 56);
-    TRANSPOSE(x0, x1, x2, x3, x4, x5, x6, x7);
-    vec twice = tight ? c->q2 : c->q4;
-    vec fourfold = tight ? c->q2 : c->q8;
-    inverse_times(&x0, &x1, TAIL(2), 3, p, c->q2, tight);
-    inverse_times(&x2, &x3, TAIL(2), 2, p, c->q2, tight);
-    inverse_times(&x4, &x5, TAIL(2), 1, p, c->q2, tight);
-    inverse(&x6, &x7, TAIL(2), c, c->q2, tight);
-    inverse_times(&x0, &x2, TAIL(1), 1, p, twice, tight);
-    inverse_times(&x1, &x3, TAIL(1), 1, p, c->q2, tight);
-    inverse(&x4, &x6, TAIL(1), c, twice, tight);
-    inverse(&x5, &x7, TAIL(1), c, c->q2, tight);
-    inverse(&x0, &x4, TAIL(0), c, fourfold, tight);
-    inverse(&x1, &x5, TAIL(0), c, twice, tight);
-    inverse(&x2, &x6, TAIL(0), c, c->q2, tight);
-    inverse(&x3, &x7, TAIL(0), c, c->q2, tight);
-    SETTLE(x0, x1, x2, x3, c, tight);
-    TRANSPOSE(x0, x1, x2, x3, x4, x5, x6, x7);
-    store(out, x7);
-    store(out + 8, x6);
-    store(out + 16, x5);
-    store(out + 24, x4);
-    store(out + 32, x3);
-    store(out + 40, x2);
-    store(out + 48, x1);
-    store(out + 56, x0);
+    const uint64_t *tail = p->tail + K_TAIL_WORDS * mirror;
+    if (mirror >= AHEAD) {
+        prefetch(tail - K_TAIL_WORDS * AHEAD, K_TAIL_WORDS);
+    }
+    return tail;
+}
+
+/* The first three inverse stages of two neighbouring blocks of 64 words. */
+INLINE void inverse_tails(uint64_t *out, const uint64_t *in, const struct plan *p, size_t block,
+                          int tight)
+{
+    uint64_t local[2][K_TAIL_WORDS];
+    const uint64_t *s = inverse_tail_of(local[0], p, block);
+    const uint64_t *t = inverse_tail_of(local[1], p, block + 1);
+    vec x[8], y[8];
+    inverse_load(x, in);
+    inverse_load(y, in + 64);
+    inverse_tail_a(x, s, p, tight);
+    inverse_tail_a(y, t, p, tight);
+    inverse_tail_b(x, s, p, tight);
+    inverse_tail_b(y, t, p, tight);
+    inverse_8c(x, load(s), load(s + 8), p, tight);
+    inverse_8c(y, load(t), load(t + 8), p, tight);
+    inverse_store(out, x);
+    inverse_store(out + 64, y);
 }
 
 /* The last stage with the final factor: x' = (x + y) f, y' = (y - x) w f, canonical. */
@@ -215,83 +262,103 @@ INLINE void inverse_last(vec *x, vec *y, const struct plan *p, vec bound)
     *y = once(mul_w(d, all(p->g), all(p->gs), c), c->q);
 }
 
+INLINE void inverse_8last(vec x[8], const struct plan *p, int tight)
+{
+    inverse_last(&x[0], &x[4], p, fourfold(&p->c, tight));
+    inverse_last(&x[1], &x[5], p, twice(&p->c, tight));
+    inverse_last(&x[2], &x[6], p, p->c.q2);
+    inverse_last(&x[3], &x[7], p, p->c.q2);
+}
+
+/* In place; step is a multiple of 16. */
 INLINE void inverse_pass8(uint64_t *a, size_t step, size_t k, const struct plan *p, int tight,
                           int last)
 {
-    const struct consts *c = &p->c;
-    const uint64_t *w = p->w;
-    const uint64_t *ws = p->ws;
-    vec b2 = tight ? c->q2 : c->q4;
-    vec b3 = tight ? c->q2 : c->q8;
-    for (size_t j = 0; j < step; j += 8, a += 8) {
-        vec x0 = load(a), x1 = load(a + step), x2 = load(a + 2 * step), x3 = load(a + 3 * step);
-        vec x4 = load(a + 4 * step), x5 = load(a + 5 * step), x6 = load(a + 6 * step);
-        vec x7 = load(a + 7 * step);
+    for (size_t j = 0; j < step; j += 16, a += 16) {
+        vec x[8], y[8];
+        load_rows(x, a, step);
+        load_rows(y, a + 8, step);
+        inverse_8a(x, k, p, tight);
+        inverse_8a(y, k, p, tight);
+        inverse_8b(x, k, p, tight);
+        inverse_8b(y, k, p, tight);
         if (last) {
-            inverse(&x0, &x1, INVERSE_W(3), c, c->q2, tight);
-            inverse(&x2, &x3, INVERSE_W(4), c, c->q2, tight);
-            inverse(&x4, &x5, INVERSE_W(5), c, c->q2, tight);
-            inverse(&x6, &x7, INVERSE_W(6), c, c->q2, tight);
-            inverse(&x0, &x2, INVERSE_W(1), c, b2, tight);
-            inverse(&x1, &x3, INVERSE_W(1), c, c->q2, tight);
-            inverse(&x4, &x6, INVERSE_W(2), c, b2, tight);
-            inverse(&x5, &x7, INVERSE_W(2), c, c->q2, tight);
-            inverse_last(&x0, &x4, p, b3);
-            inverse_last(&x1, &x5, p, b2);
-            inverse_last(&x2, &x6, p, c->q2);
-            inverse_last(&x3, &x7, p, c->q2);
+            inverse_8last(x, p, tight);
+            inverse_8last(y, p, tight);
         } else {
-            INVERSE_8(x0, x1, x2, x3, x4, x5, x6, x7, INVERSE_W, c, tight);
+            inverse_8c(x, all(p->w[k]), all(p->ws[k]), p, tight);
+            inverse_8c(y, all(p->w[k]), all(p->ws[k]), p, tight);
         }
-        store(a, x0);
-        store(a + step, x1);
-        store(a + 2 * step, x2);
-        store(a + 3 * step, x3);
-        store(a + 4 * step, x4);
-        store(a + 5 * step, x5);
-        store(a + 6 * step, x6);
-        store(a + 7 * step, x7);
+        store_rows(a, step, x);
+        store_rows(a + 8, step, y);
     }
 }
 
-/* Two stages, words in [0, 2q) before and after, in both versions. */
-INLINE void inverse_pass4(uint64_t *a, size_t step, size_t k, const struct plan *p, int last)
+/* Two neighbouring blocks of 64 words; their twiddles begin with k and k - 1. */
+INLINE void inverse_pass64(uint64_t *a, size_t k, const struct plan *p, int tight)
+{
+    vec x[8], y[8];
+    load_rows(x, a, 8);
+    load_rows(y, a + 64, 8);
+    inverse_8a(x, k, p, tight);
+    inverse_8a(y, k - 1, p, tight);
+    inverse_8b(x, k, p, tight);
+    inverse_8b(y, k - 1, p, tight);
+    inverse_8c(x, all(p->w[k]), all(p->ws[k]), p, tight);
+    inverse_8c(y, all(p->w[k - 1]), all(p->ws[k - 1]), p, tight);
+    store_rows(a, 8, x);
+    store_rows(a + 64, 8, y);
+}
+
+/* Two stages; step is a multiple of 32. */
+INLINE void inverse_pass4(uint64_t *a, size_t step, size_t k, const struct plan *p, int tight,
+                          int last)
 {
     const struct consts *c = &p->c;
-    const uint64_t *w = p->w;
-    const uint64_t *ws = p->ws;
-    for (size_t j = 0; j < step; j += 8, a += 8) {
-        vec x0 = load(a), x1 = load(a + step), x2 = load(a + 2 * step), x3 = load(a + 3 * step);
-        inverse(&x0, &x1, INVERSE_W(1), c, c->q2, 1);
-        inverse(&x2, &x3, INVERSE_W(2), c, c->q2, 1);
-        if (last) {
-            inverse_last(&x0, &x2, p, c->q2);
-            inverse_last(&x1, &x3, p, c->q2);
-        } else {
-            inverse(&x0, &x2, INVERSE_W(0), c, c->q2, 1);
-            inverse(&x1, &x3, INVERSE_W(0), c, c->q2, 1);
+    for (size_t j = 0; j < step; j += 32, a += 32) {
+        vec x[16];
+        for (size_t v = 0; v < 16; v++) {
+            x[v] = load(a + v / 4 * step + v % 4 * 8);
         }
-        store(a, x0);
-        store(a + step, x1);
-        store(a + 2 * step, x2);
-        store(a + 3 * step, x3);
+        vec w0 = all(p->w[2 * k + 1]), w0s = all(p->ws[2 * k + 1]);
+        vec w1 = all(p->w[2 * k]), w1s = all(p->ws[2 * k]);
+        for (size_t v = 0; v < 4; v++) {
+            inverse(&x[v], &x[v + 4], w0, w0s, c, c->q2, tight);
+            inverse(&x[v + 8], &x[v + 12], w1, w1s, c, c->q2, tight);
+        }
+        vec w = all(p->w[k]), ws = all(p->ws[k]);
+        for (size_t v = 0; v < 8; v++) {
+            vec bound = v < 4 ? twice(c, tight) : c->q2;
+            if (last) {
+                inverse_last(&x[v], &x[v + 8], p, bound);
+            } else {
+                inverse(&x[v], &x[v + 8], w, ws, c, bound, tight);
+                x[v] = tight ? x[v] : settle(x[v], p);
+            }
+        }
+        for (size_t v = 0; v < 16; v++) {
+            store(a + v / 4 * step + v % 4 * 8, x[v]);
+        }
     }
 }
 
-INLINE void inverse_pass2(uint64_t *a, size_t step, size_t k, const struct plan *p, int last)
+INLINE void inverse_pass2(uint64_t *a, size_t step, size_t k, const struct plan *p, int tight,
+                          int last)
 {
     const struct consts *c = &p->c;
-    const uint64_t *w = p->w;
-    const uint64_t *ws = p->ws;
-    for (size_t j = 0; j < step; j += 8, a += 8) {
-        vec x0 = load(a), x1 = load(a + step);
-        if (last) {
-            inverse_last(&x0, &x1, p, c->q2);
-        } else {
-            inverse(&x0, &x1, INVERSE_W(0), c, c->q2, 1);
+    vec w = all(p->w[k]), ws = all(p->ws[k]);
+    for (size_t j = 0; j < step; j += 32) {
+        for (size_t v = j; v < j + 32; v += 8) {
+            vec x = load(a + v), y = load(a + step + v);
+            if (last) {
+                inverse_last(&x, &y, p, c->q2);
+            } else {
+                inverse(&x, &y, w, ws, c, c->q2, tight);
+                x = tight ? x : settle(x, p);
+            }
+            store(a + v, x);
+            store(a + step + v, y);
         }
-        store(a, x0);
-        store(a + step, x1);
     }
 }
 
@@ -305,11 +372,11 @@ INLINE void inverse_block(uint64_t *out, const uint64_t *in, unsigned log, size_
     size_t step = (size_t)1 << (log - s);
     size_t count = p->size >> log; /* blocks of this size */
     if (log - s == 6) {
-        for (size_t i = 0; i < (size_t)1 << s; i++) {
-            inverse_tail(out + i * step, in + i * step, p, (block << s) + i, tight);
+        for (size_t i = 0; i < (size_t)1 << s; i += 2) {
+            inverse_tails(out + i * step, in + i * step, p, (block << s) + i, tight);
         }
-        for (size_t i = 0; i < (size_t)1 << s; i++) {
-            inverse_pass8(out + i * step, 8, 2 * (count << s) - 1 - (block << s) - i, p, tight, 0);
+        for (size_t i = 0; i < (size_t)1 << s; i += 2) {
+            inverse_pass64(out + i * step, 2 * (count << s) - 1 - (block << s) - i, p, tight);
         }
     } else {
         for (size_t i = 0; i < (size_t)1 << s; i++) {
@@ -324,9 +391,9 @@ INLINE void inverse_block(uint64_t *out, const uint64_t *in, unsigned log, size_
             inverse_pass8(out, step, k, p, tight, 0);
         }
     } else if (s == 2) {
-        inverse_pass4(out, step, k, p, count == 1);
+        inverse_pass4(out, step, k, p, tight, count == 1);
     } else {
-        inverse_pass2(out, step, k, p, count == 1);
+        inverse_pass2(out, step, k, p, tight, count == 1);
     }
 }
 

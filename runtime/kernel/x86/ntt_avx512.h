@@ -5,31 +5,82 @@
 /* The passes of the forward transform (ntt_avx512.c), which convert_avx512.c takes apart. */
 #include "vec_avx512.h"
 
-/* x' = x + w y, y' = x - w y. reduce: the multiple of q to take from x first, or NULL. */
-INLINE void forward(vec *x, vec *y, vec w, vec ws, const struct consts *c, const vec *reduce)
+/*
+ * Products here are right modulo 2^52 only: bit 52 of a word may be set, which multiplications do
+ * not see and `clean` removes before a comparison.
+ */
+INLINE vec clean(vec x, const struct consts *c)
 {
-    vec u = reduce != NULL ? once(*x, *reduce) : *x;
-    vec t = mul_w(*y, w, ws, c);
-    *x = _mm512_add_epi64(u, t);
-    *y = _mm512_sub_epi64(_mm512_add_epi64(u, c->q2), t);
+    return _mm512_and_si512(x, c->mask);
 }
 
-/* Three forward stages between eight vectors with the seven twiddles at index k, 2k, 4k .. */
-#define FORWARD_8(x0, x1, x2, x3, x4, x5, x6, x7, W, c, first, later)                              \
-    do {                                                                                           \
-        forward(&x0, &x4, W(0), c, first);                                                         \
-        forward(&x1, &x5, W(0), c, first);                                                         \
-        forward(&x2, &x6, W(0), c, first);                                                         \
-        forward(&x3, &x7, W(0), c, first);                                                         \
-        forward(&x0, &x2, W(1), c, later);                                                         \
-        forward(&x1, &x3, W(1), c, later);                                                         \
-        forward(&x4, &x6, W(2), c, later);                                                         \
-        forward(&x5, &x7, W(2), c, later);                                                         \
-        forward(&x0, &x1, W(3), c, later);                                                         \
-        forward(&x2, &x3, W(4), c, later);                                                         \
-        forward(&x4, &x5, W(5), c, later);                                                         \
-        forward(&x6, &x7, W(6), c, later);                                                         \
-    } while (0)
+/* mul_w without the mask. */
+INLINE vec mul_part(vec y, vec w, vec ws, const struct consts *c)
+{
+    vec h = _mm512_madd52hi_epu64(_mm512_setzero_si512(), y, ws);
+    vec t = _mm512_madd52lo_epu64(_mm512_setzero_si512(), y, w);
+    return _mm512_madd52lo_epu64(t, h, c->nq);
+}
+
+/*
+ * x' = x + w y, y' = x - w y + 2q. Tight: both below 4q for x below 4q. Loose: both less than 2q
+ * larger than x.
+ */
+INLINE void forward(vec *x, vec *y, vec w, vec ws, const struct consts *c, int tight)
+{
+    vec h = _mm512_madd52hi_epu64(_mm512_setzero_si512(), *y, ws);
+    if (tight) {
+        vec u = once(clean(*x, c), c->q2);
+        vec t = _mm512_madd52lo_epu64(_mm512_setzero_si512(), *y, w);
+        t = _mm512_madd52lo_epu64(t, h, c->nq);
+        *x = _mm512_add_epi64(u, t);
+        *y = _mm512_sub_epi64(_mm512_add_epi64(u, c->q2), t);
+    } else {
+        vec s = _mm512_madd52lo_epu64(_mm512_madd52lo_epu64(*x, *y, w), h, c->nq);
+        *y = _mm512_sub_epi64(_mm512_add_epi64(_mm512_add_epi64(*x, c->q2), *x), s);
+        *x = s;
+    }
+}
+
+/*
+ * A pass works on sixteen vectors, two groups x and y of eight, stage by stage: eight butterflies
+ * that do not wait for each other. One group alone leaves the multipliers idle half of the time.
+ */
+
+/* Loose words are brought below 8q where a pass begins; only those that are not multiplied. */
+INLINE void forward_start(vec x[8], const struct consts *c, int tight)
+{
+    if (!tight) {
+        x[0] = once(clean(x[0], c), c->q8);
+        x[1] = once(clean(x[1], c), c->q8);
+        x[2] = once(clean(x[2], c), c->q8);
+        x[3] = once(clean(x[3], c), c->q8);
+    }
+}
+
+INLINE void load_rows(vec x[8], const uint64_t *a, size_t step)
+{
+    x[0] = load(a);
+    x[1] = load(a + step);
+    x[2] = load(a + 2 * step);
+    x[3] = load(a + 3 * step);
+    x[4] = load(a + 4 * step);
+    x[5] = load(a + 5 * step);
+    x[6] = load(a + 6 * step);
+    x[7] = load(a + 7 * step);
+}
+
+INLINE void store_rows(uint64_t *a, size_t step, const vec x[8])
+{
+    store(a, x[0]);
+    store(a + step, x[1]);
+    store(a + 2 * step, x[2]);
+    store(a + 3 * step, x[3]);
+    store(a + 4 * step, x[4]);
+    store(a + 5 * step, x[5]);
+    store(a + 6 * step, x[6]);
+    store(a + 7 * step, x[7]);
+}
 
 /* out[v] lane u = in[u] lane v. */
 #define TRANSPOSE(x0, x1, x2, x3, x4, x5, x6, x7)                                                  \
@@ -65,29 +116,59 @@ INLINE void forward(vec *x, vec *y, vec w, vec ws, const struct consts *c, const
  * w[2m+2i+e], w[4m+4i+e]: with k = m+i these are w[k], w[2k+e], w[4k+e].
  * The inverse uses w[2m-1-i]: with k' = 2m-1-i the others are w[2k'+1-e], w[4k'+3-e].
  */
-#define PAIR(index)  all(w[index]), all(ws[index])
-#define FORWARD_W(s) PAIR((s) == 0 ? k : (s) < 3 ? 2 * k + (s)-1 : 4 * k + (s)-3)
-#define INVERSE_W(s) PAIR((s) == 0 ? k : (s) < 3 ? 2 * k + 2 - (s) : 4 * k + 6 - (s))
-
 /* What the passes of one transform share. */
 struct plan {
     const uint64_t *w, *ws, *tail; /* tail NULL: build it */
     size_t size;
     struct consts c;
+    vec ones;       /* Shoup word of 1 */
     uint64_t f, fs; /* inverse: the final factor */
     uint64_t g, gs; /* inverse: the final factor times the last twiddle */
 };
+
+/* x < 2^52 -> x mod q in [0, 2q), right modulo 2^52. */
+INLINE vec settle(vec x, const struct plan *p)
+{
+    vec h = _mm512_madd52hi_epu64(_mm512_setzero_si512(), x, p->ones);
+    return _mm512_madd52lo_epu64(x, h, p->c.nq);
+}
+
+/* The three stages of a radix-8 pass with first twiddle k. */
+INLINE void forward_8a(vec x[8], size_t k, const struct plan *p, int tight)
+{
+    vec w = all(p->w[k]), ws = all(p->ws[k]);
+    forward(&x[0], &x[4], w, ws, &p->c, tight);
+    forward(&x[1], &x[5], w, ws, &p->c, tight);
+    forward(&x[2], &x[6], w, ws, &p->c, tight);
+    forward(&x[3], &x[7], w, ws, &p->c, tight);
+}
+
+INLINE void forward_8b(vec x[8], size_t k, const struct plan *p, int tight)
+{
+    vec w = all(p->w[2 * k]), ws = all(p->ws[2 * k]);
+    forward(&x[0], &x[2], w, ws, &p->c, tight);
+    forward(&x[1], &x[3], w, ws, &p->c, tight);
+    w = all(p->w[2 * k + 1]), ws = all(p->ws[2 * k + 1]);
+    forward(&x[4], &x[6], w, ws, &p->c, tight);
+    forward(&x[5], &x[7], w, ws, &p->c, tight);
+}
+
+INLINE void forward_8c(vec x[8], size_t k, const struct plan *p, int tight)
+{
+    forward(&x[0], &x[1], all(p->w[4 * k]), all(p->ws[4 * k]), &p->c, tight);
+    forward(&x[2], &x[3], all(p->w[4 * k + 1]), all(p->ws[4 * k + 1]), &p->c, tight);
+    forward(&x[4], &x[5], all(p->w[4 * k + 2]), all(p->ws[4 * k + 2]), &p->c, tight);
+    forward(&x[6], &x[7], all(p->w[4 * k + 3]), all(p->ws[4 * k + 3]), &p->c, tight);
+}
 
 /*
  * Twiddles by lane for the last three stages: three vectors from the tail and the constants w[1],
  * w[2], w[3] (see struct ntt_table). y w[4k+e] is computed as (y w[e]) w[4k]: five multiplications
  * more, and four sevenths of the bytes less.
  */
-#define TAIL(s) load(tail + 16 * (s)), load(tail + 16 * (s) + 8)
-
 INLINE vec times(vec y, size_t e, const struct plan *p)
 {
-    return mul_w(y, all(p->w[e]), all(p->ws[e]), &p->c);
+    return mul_part(y, all(p->w[e]), all(p->ws[e]), &p->c);
 }
 
 /*
@@ -123,139 +204,215 @@ struct finish {
     bool far;
 };
 
-/* The last three stages of a block of 64 words; out may be a; canonical. */
-INLINE void forward_tail(uint64_t *out, const uint64_t *a, const struct plan *p, size_t block,
-                         int tight, const struct finish *f)
+INLINE const uint64_t *tail_of(uint64_t local[K_TAIL_WORDS], const struct plan *p, size_t block,
+                               const uint64_t *minuend)
 {
-    const struct consts *c = &p->c;
-    const uint64_t *w = p->w;
-    const uint64_t *ws = p->ws;
-    uint64_t local[K_TAIL_WORDS];
-    const uint64_t *tail = local;
-    if (p->tail != NULL) {
-        tail = p->tail + K_TAIL_WORDS * block;
-        if (block + AHEAD < p->size / 64) {
-            prefetch(tail + K_TAIL_WORDS * AHEAD, K_TAIL_WORDS);
-            if (f->minuend != NULL) {
-                prefetch(f->minuend + 64 * AHEAD, 64);
-            }
-        }
-    } else {
-        tail_build(local, w, ws, p->size, block);
+    if (p->tail == NULL) {
+        tail_build(local, p->w, p->ws, p->size, block);
+        return local;
     }
-    const vec *first = tight ? &c->q2 : &c->q8;
-    const vec *later = tight ? &c->q2 : NULL;
-    vec x0 = load(a), x1 = load(a + 8), x2 = load(a + 16), x3 = load(a + 24);
-    vec x4 = load(a + 32), x5 = load(a + 40), x6 = load(a + 48), x7 = load(a + 56);
-    TRANSPOSE(x0, x1, x2, x3, x4, x5, x6, x7);
-    forward(&x0, &x4, TAIL(0), c, first);
-    forward(&x1, &x5, TAIL(0), c, first);
-    forward(&x2, &x6, TAIL(0), c, first);
-    forward(&x3, &x7, TAIL(0), c, first);
-    x6 = times(x6, 1, p);
-    x7 = times(x7, 1, p);
-    forward(&x0, &x2, TAIL(1), c, later);
-    forward(&x1, &x3, TAIL(1), c, later);
-    forward(&x4, &x6, TAIL(1), c, later);
-    forward(&x5, &x7, TAIL(1), c, later);
-    x3 = times(x3, 1, p);
-    x5 = times(x5, 2, p);
-    x7 = times(x7, 3, p);
-    forward(&x0, &x1, TAIL(2), c, later);
-    forward(&x2, &x3, TAIL(2), c, later);
-    forward(&x4, &x5, TAIL(2), c, later);
-    forward(&x6, &x7, TAIL(2), c, later);
-/* Below 2q, which a finish with a minuend takes: a + 2q - x is below 3q, a valid operand. */
-#define SETTLED(x) once(tight ? x : once(once(x, c->q8), c->q4), c->q2)
-#define FINISH(x, at)                                                                              \
-    do {                                                                                           \
-        if (f->minuend != NULL) {                                                                  \
-            x = _mm512_sub_epi64(_mm512_add_epi64(load(f->minuend + (at)), c->q2), x);             \
-            x = mul_w(x, f->c, f->cs, c);                                                          \
-        }                                                                                          \
-        store_far(out + (at), once(x, c->q), f->far);                                              \
-    } while (0)
-    x0 = SETTLED(x0);
-    x1 = SETTLED(x1);
-    x2 = SETTLED(x2);
-    x3 = SETTLED(x3);
-    x4 = SETTLED(x4);
-    x5 = SETTLED(x5);
-    x6 = SETTLED(x6);
-    x7 = SETTLED(x7);
-    TRANSPOSE(x0, x1, x2, x3, x4, x5, x6, x7);
-    FINISH(x0, 0);
-    FINISH(x1, 8);
-    FINISH(x2, 16);
-    FINISH(x3, 24);
-    FINISH(x4, 32);
-    FINISH(x5, 40);
-    FINISH(x6, 48);
-    FINISH(x7, 56);
+    const uint64_t *tail = p->tail + K_TAIL_WORDS * block;
+    if (block + AHEAD < p->size / 64) {
+        prefetch(tail + K_TAIL_WORDS * AHEAD, K_TAIL_WORDS);
+        if (minuend != NULL) {
+            prefetch(minuend + 64 * AHEAD, 64);
+        }
+    }
+    return tail;
 }
 
-/* One pass over a block of eight parts of `step` words. k is the index of its first twiddle. */
+INLINE void tail_a(vec x[8], const uint64_t *tail, const struct plan *p, int tight)
+{
+    vec w = load(tail), ws = load(tail + 8);
+    forward(&x[0], &x[4], w, ws, &p->c, tight);
+    forward(&x[1], &x[5], w, ws, &p->c, tight);
+    forward(&x[2], &x[6], w, ws, &p->c, tight);
+    forward(&x[3], &x[7], w, ws, &p->c, tight);
+    x[6] = times(x[6], 1, p);
+    x[7] = times(x[7], 1, p);
+}
+
+INLINE void tail_b(vec x[8], const uint64_t *tail, const struct plan *p, int tight)
+{
+    vec w = load(tail + 16), ws = load(tail + 24);
+    forward(&x[0], &x[2], w, ws, &p->c, tight);
+    forward(&x[1], &x[3], w, ws, &p->c, tight);
+    forward(&x[4], &x[6], w, ws, &p->c, tight);
+    forward(&x[5], &x[7], w, ws, &p->c, tight);
+    x[3] = times(x[3], 1, p);
+    x[5] = times(x[5], 2, p);
+    x[7] = times(x[7], 3, p);
+}
+
+INLINE void tail_c(vec x[8], const uint64_t *tail, const struct plan *p, int tight)
+{
+    vec w = load(tail + 32), ws = load(tail + 40);
+    forward(&x[0], &x[1], w, ws, &p->c, tight);
+    forward(&x[2], &x[3], w, ws, &p->c, tight);
+    forward(&x[4], &x[5], w, ws, &p->c, tight);
+    forward(&x[6], &x[7], w, ws, &p->c, tight);
+}
+
+/*
+ * One vector of results, below 4q (tight) or 14q. With a minuend m the operand of the product is
+ * m + 2q - x below 3q, or m + 14q - x below 15q.
+ */
+INLINE void finish_one(uint64_t *out, vec x, size_t at, const struct plan *p, int tight,
+                       const struct finish *f)
+{
+    const struct consts *c = &p->c;
+    if (f->minuend != NULL) {
+        vec bound = tight ? c->q2 : _mm512_add_epi64(_mm512_add_epi64(c->q8, c->q4), c->q2);
+        x = tight ? once(clean(x, c), c->q2) : x;
+        x = _mm512_sub_epi64(_mm512_add_epi64(load(f->minuend + at), bound), x);
+        x = mul_part(x, f->c, f->cs, c);
+    } else {
+        x = tight ? once(clean(x, c), c->q2) : settle(x, p);
+    }
+    store_far(out + at, once(clean(x, c), c->q), f->far);
+}
+
+INLINE void finish_64(uint64_t *out, vec x[8], const struct plan *p, int tight,
+                      const struct finish *f)
+{
+    TRANSPOSE(x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]);
+    finish_one(out, x[0], 0, p, tight, f);
+    finish_one(out, x[1], 8, p, tight, f);
+    finish_one(out, x[2], 16, p, tight, f);
+    finish_one(out, x[3], 24, p, tight, f);
+    finish_one(out, x[4], 32, p, tight, f);
+    finish_one(out, x[5], 40, p, tight, f);
+    finish_one(out, x[6], 48, p, tight, f);
+    finish_one(out, x[7], 56, p, tight, f);
+}
+
+/* The last three stages of two neighbouring blocks of 64 words; out may be a; canonical. */
+INLINE void forward_tails(uint64_t *out, const uint64_t *a, const struct plan *p, size_t block,
+                          int tight, const struct finish *f)
+{
+    uint64_t local[2][K_TAIL_WORDS];
+    struct finish g = *f;
+    g.minuend = f->minuend != NULL ? f->minuend + 64 : NULL;
+    const uint64_t *s = tail_of(local[0], p, block, f->minuend);
+    const uint64_t *t = tail_of(local[1], p, block + 1, g.minuend);
+    vec x[8], y[8];
+    load_rows(x, a, 8);
+    load_rows(y, a + 64, 8);
+    TRANSPOSE(x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]);
+    TRANSPOSE(y[0], y[1], y[2], y[3], y[4], y[5], y[6], y[7]);
+    forward_start(x, &p->c, tight);
+    forward_start(y, &p->c, tight);
+    tail_a(x, s, p, tight);
+    tail_a(y, t, p, tight);
+    tail_b(x, s, p, tight);
+    tail_b(y, t, p, tight);
+    tail_c(x, s, p, tight);
+    tail_c(y, t, p, tight);
+    finish_64(out, x, p, tight, f);
+    finish_64(out + 64, y, p, tight, &g);
+}
+
+/*
+ * One pass over a block of eight parts of `step` words, a multiple of 16, that go to places
+ * `out_step` words apart. k is the index of its first twiddle.
+ */
+INLINE void forward_move8(uint64_t *out, size_t out_step, const uint64_t *in, size_t step,
+                          size_t k, const struct plan *p, int tight)
+{
+    for (size_t j = 0; j < step; j += 16) {
+        vec x[8], y[8];
+        load_rows(x, in + j, step);
+        load_rows(y, in + j + 8, step);
+        forward_start(x, &p->c, tight);
+        forward_start(y, &p->c, tight);
+        forward_8a(x, k, p, tight);
+        forward_8a(y, k, p, tight);
+        forward_8b(x, k, p, tight);
+        forward_8b(y, k, p, tight);
+        forward_8c(x, k, p, tight);
+        forward_8c(y, k, p, tight);
+        store_rows(out + j, out_step, x);
+        store_rows(out + j + 8, out_step, y);
+    }
+}
+
 INLINE void forward_pass8(uint64_t *out, const uint64_t *in, size_t step, size_t k,
                           const struct plan *p, int tight)
 {
+    forward_move8(out, step, in, step, k, p, tight);
+}
+
+/* One pass over each of two neighbouring blocks of 64 words, in place. */
+INLINE void forward_pass64(uint64_t *a, size_t k, const struct plan *p, int tight)
+{
+    vec x[8], y[8];
+    load_rows(x, a, 8);
+    load_rows(y, a + 64, 8);
+    forward_start(x, &p->c, tight);
+    forward_start(y, &p->c, tight);
+    forward_8a(x, k, p, tight);
+    forward_8a(y, k + 1, p, tight);
+    forward_8b(x, k, p, tight);
+    forward_8b(y, k + 1, p, tight);
+    forward_8c(x, k, p, tight);
+    forward_8c(y, k + 1, p, tight);
+    store_rows(a, 8, x);
+    store_rows(a + 64, 8, y);
+}
+
+/* Two stages; step is a multiple of 32. */
+INLINE void forward_move4(uint64_t *out, size_t out_step, const uint64_t *in, size_t step,
+                          size_t k, const struct plan *p, int tight)
+{
     const struct consts *c = &p->c;
-    const uint64_t *w = p->w;
-    const uint64_t *ws = p->ws;
-    const vec *first = tight ? &c->q2 : &c->q8;
-    const vec *later = tight ? &c->q2 : NULL;
-    for (size_t j = 0; j < step; j += 8) {
-        const uint64_t *a = in + j;
-        uint64_t *b = out + j;
-        vec x0 = load(a), x1 = load(a + step), x2 = load(a + 2 * step), x3 = load(a + 3 * step);
-        vec x4 = load(a + 4 * step), x5 = load(a + 5 * step), x6 = load(a + 6 * step);
-        vec x7 = load(a + 7 * step);
-        FORWARD_8(x0, x1, x2, x3, x4, x5, x6, x7, FORWARD_W, c, first, later);
-        store(b, x0);
-        store(b + step, x1);
-        store(b + 2 * step, x2);
-        store(b + 3 * step, x3);
-        store(b + 4 * step, x4);
-        store(b + 5 * step, x5);
-        store(b + 6 * step, x6);
-        store(b + 7 * step, x7);
+    for (size_t j = 0; j < step; j += 32) {
+        vec x[16];
+        for (size_t v = 0; v < 16; v++) {
+            x[v] = load(in + j + v / 4 * step + v % 4 * 8);
+            x[v] = !tight && v < 8 ? once(clean(x[v], c), c->q8) : x[v];
+        }
+        vec w = all(p->w[k]), ws = all(p->ws[k]);
+        for (size_t v = 0; v < 8; v++) {
+            forward(&x[v], &x[v + 8], w, ws, c, tight);
+        }
+        vec w0 = all(p->w[2 * k]), w0s = all(p->ws[2 * k]);
+        vec w1 = all(p->w[2 * k + 1]), w1s = all(p->ws[2 * k + 1]);
+        for (size_t v = 0; v < 4; v++) {
+            forward(&x[v], &x[v + 4], w0, w0s, c, tight);
+            forward(&x[v + 8], &x[v + 12], w1, w1s, c, tight);
+        }
+        for (size_t v = 0; v < 16; v++) {
+            store(out + j + v / 4 * out_step + v % 4 * 8, x[v]);
+        }
     }
 }
 
 INLINE void forward_pass4(uint64_t *out, const uint64_t *in, size_t step, size_t k,
                           const struct plan *p, int tight)
 {
+    forward_move4(out, step, in, step, k, p, tight);
+}
+
+INLINE void forward_move2(uint64_t *out, size_t out_step, const uint64_t *in, size_t step,
+                          size_t k, const struct plan *p, int tight)
+{
     const struct consts *c = &p->c;
-    const uint64_t *w = p->w;
-    const uint64_t *ws = p->ws;
-    const vec *first = tight ? &c->q2 : &c->q8;
-    const vec *later = tight ? &c->q2 : NULL;
-    for (size_t j = 0; j < step; j += 8) {
-        const uint64_t *a = in + j;
-        uint64_t *b = out + j;
-        vec x0 = load(a), x1 = load(a + step), x2 = load(a + 2 * step), x3 = load(a + 3 * step);
-        forward(&x0, &x2, FORWARD_W(0), c, first);
-        forward(&x1, &x3, FORWARD_W(0), c, first);
-        forward(&x0, &x1, FORWARD_W(1), c, later);
-        forward(&x2, &x3, FORWARD_W(2), c, later);
-        store(b, x0);
-        store(b + step, x1);
-        store(b + 2 * step, x2);
-        store(b + 3 * step, x3);
+    vec w = all(p->w[k]), ws = all(p->ws[k]);
+    for (size_t j = 0; j < step; j += 32) {
+        for (size_t v = j; v < j + 32; v += 8) {
+            vec x = load(in + v), y = load(in + step + v);
+            x = tight ? x : once(clean(x, c), c->q8);
+            forward(&x, &y, w, ws, c, tight);
+            store(out + v, x);
+            store(out + out_step + v, y);
+        }
     }
 }
 
 INLINE void forward_pass2(uint64_t *out, const uint64_t *in, size_t step, size_t k,
                           const struct plan *p, int tight)
 {
-    const struct consts *c = &p->c;
-    const uint64_t *w = p->w;
-    const uint64_t *ws = p->ws;
-    for (size_t j = 0; j < step; j += 8) {
-        vec x0 = load(in + j), x1 = load(in + step + j);
-        forward(&x0, &x1, FORWARD_W(0), c, tight ? &c->q2 : &c->q8);
-        store(out + j, x0);
-        store(out + step + j, x1);
-    }
+    forward_move2(out, step, in, step, k, p, tight);
 }
 
 INLINE void plan_start(struct plan *p, const struct ntt_table *t, unsigned log_m)
@@ -265,6 +422,7 @@ INLINE void plan_start(struct plan *p, const struct ntt_table *t, unsigned log_m
     p->tail = log_m == t->log_n ? t->tail : NULL;
     p->size = (size_t)1 << log_m;
     p->c = consts_of(t->mod.q);
+    p->ones = all(t->mod.ones);
 }
 
 #endif
