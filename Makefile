@@ -32,6 +32,8 @@ SUPPORT  := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tests/support/*.c)
 TESTS    := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 BENCH_SRC := $(filter-out tests/bench/bench_kernels.c,$(sort $(wildcard tests/bench/*.c)))
 BENCH_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(BENCH_SRC) tests/support/rt_kit.c)
+BOOTS     := bootstrap_b15 bootstrap_b16
+BOOT_OBJ  := $(foreach b,$(BOOTS),$(BUILD)/bench/$b/model.o $(BUILD)/bench/$b/interface.o)
 
 .PHONY: all build packages demo check test bench bench-cost golden golden-update sanitize fuzz fuzzers format install clean
 .SECONDARY:
@@ -72,7 +74,16 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT) $(CT_LIB) $(RT_OBJ)
 	@echo '  link $@'
 	$(Q)$(CC) $(OPT) $(SAN) $(THREADS) $^ -lcriterion $(LIBS_CT) $(LIBS_RT) -lgmp -o $@
 
-$(BUILD)/bench/bench: $(BENCH_OBJ) $(RT_OBJ)
+# Programs that the compiler makes, several in one executable
+$(BUILD)/bench/%/model.c $(BUILD)/bench/%/interface.c $(BUILD)/bench/%/model.dat: tests/bench/%.ir $(BUILD)/weft
+	@rm -rf $(@D) && mkdir -p $(BUILD)/bench
+	@echo '  weft $<'
+	$(Q)$(BUILD)/weft build $< --emit=c --quiet -o $(@D)
+$(BOOT_OBJ): $(BUILD)/bench/%.o: $(BUILD)/bench/%.c
+	$(Q)$(CC) $(CSTD) $(OPT) $(WARN) -Iruntime -Dweft_program=$(notdir $(@D))_program -Dweft_interface=$(notdir $(@D))_interface -c $< -o $@
+$(BUILD)/obj/tests/bench/boots.o: CPPFLAGS += -DBENCH_BOOTS='"$(BUILD)/bench"'
+
+$(BUILD)/bench/bench: $(BENCH_OBJ) $(BOOT_OBJ) $(RT_OBJ)
 	@mkdir -p $(@D)
 	@echo '  link $@'
 	$(Q)$(CC) $(OPT) $(SAN) $(THREADS) $^ $(LIBS_RT) -o $@

@@ -317,6 +317,10 @@ int cmd_opt(const struct cli *c);
 int cmd_sim(const struct cli *c);
 int cmd_check(const struct cli *c);
 
+/* calibrate.c: gives every bootstrap that has no range the one that its values have on pictures of
+ * --images, or on random ones */
+void calibrate(const struct driver *d, struct prog *p);
+
 /* images.c: a file of pictures */
 struct images {
     const uint8_t *bytes;

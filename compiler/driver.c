@@ -171,6 +171,18 @@ struct prog *driver_run(struct driver *d, struct prog *p, uint32_t first, uint32
         diag_fatal(NO_LOC, "%s cannot run on this program: %s has run already",
                    pass_info[first].name, pass_info[ran].name);
     }
+    if (first > last) {
+        return p;
+    }
+    uint32_t place = pass_find("ckks_place"), expand = pass_find("ckks_expand");
+    if (last >= place &&
+        first <= expand) { /* on the way, the bootstraps that were placed are measured */
+        if (first <= place) {
+            p = pipeline_run(p, first, place, &d->cli->opts, after_pass, d);
+            first = place + 1;
+        }
+        calibrate(d, p);
+    }
     return first > last ? p : pipeline_run(p, first, last, &d->cli->opts, after_pass, d);
 }
 

@@ -22,6 +22,7 @@ enum cli_option {
     OPT_LOG_N,
     OPT_PRECISION,
     OPT_COST,
+    OPT_BOOTSTRAP,
     OPT_EXPLAIN,
     OPT_DUMP_AFTER,
     OPT_DUMP_ALL,
@@ -34,6 +35,7 @@ enum cli_option {
 static const char *const emit_names[] = {"exe", "c", "nn", "slot", "ckks", "dot", NULL};
 static const char *const stage_names[] = {"nn", "slot", "ckks", NULL};
 static const char *const stats_names[] = {"text", "json", NULL};
+static const char *const bootstrap_names[] = {"auto", "never", "always", NULL};
 
 static int64_t number(const char *text, int64_t min, int64_t max, const char *what,
                       struct argp_state *state)
@@ -78,6 +80,12 @@ static const struct argp_option common_options[] = {
      .key = OPT_PRECISION,
      .arg = "BITS",
      .doc = "bits of the scale between layers"},
+    {.name = "bootstrap",
+     .key = OPT_BOOTSTRAP,
+     .arg = "WHEN",
+     .doc =
+         "auto: where levels do not suffice or it is faster (default); never; always: even where "
+         "it is slower"},
     {.name = "cost",
      .key = OPT_COST,
      .arg = "FILE",
@@ -117,6 +125,9 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_PRECISION:
         c->opts.precision = (uint32_t)number(arg, 20, 45, "--precision", state);
+        return 0;
+    case OPT_BOOTSTRAP:
+        c->opts.bootstrap = (enum boot_when)word(arg, bootstrap_names, "--bootstrap", state);
         return 0;
     case OPT_COST:
         c->opts.cost_path = arg;
@@ -175,8 +186,8 @@ static const struct argp_option build_options[] = {
     {.name = "images",
      .key = OPT_IMAGES,
      .arg = "FILE",
-     .doc =
-         "records of label and picture from which the error is predicted (default: random ones)"},
+     .doc = "records of label and picture from which the error, and the ranges of bootstraps, are "
+            "predicted (default: random ones)"},
     {.name = "quiet", .key = 'q', .doc = "no summary"},
     {0},
 };

@@ -32,6 +32,19 @@ void report_build(FILE *to, const struct prog *p, const struct cli *c, double se
         fprintf(to, "%.0f-bit security (at most %.0f)\n", p->params.lambda_bits,
                 params_max_log2_qp(p->params.log_n));
     }
+    struct boot_summary boot = boot_summary(p);
+    if (boot.bootstraps) {
+        fprintf(to, "bootstraps  %u, to level %u; one fails with probability 2^%.0f\n",
+                (unsigned)boot.bootstraps, (unsigned)p->params.boot_level, boot.log2_failure);
+        fprintf(to, "secrets     dense: as above; of weight %u for raising: log2(q_0 p_0) = %.1f: ",
+                (unsigned)p->params.sparse_weight, boot.sparse_bits);
+        if (p->params.insecure) {
+            fprintf(to, "INSECURE\n");
+        } else {
+            fprintf(to, "%.0f-bit security (at most %.0f)\n", p->params.lambda_bits,
+                    boot.most_sparse_bits);
+        }
+    }
     fprintf(to, "levels      %u used, %u primes + %u for key switching\n", (unsigned)s.depth,
             (unsigned)p->params.num_q, (unsigned)p->params.num_p);
     fprintf(to, "work        %u rotations, %u decompositions, %u plaintext products\n",

@@ -48,6 +48,8 @@ enum kind {
     KIND_CT3,    /* ckks: 3 polynomials over Q_level: a product before relinearisation */
     KIND_CTX,    /* ckks: 2 polynomials over Q_level P (extended): the value times P */
     KIND_DIGITS, /* ckks: ceil((level+1)/alpha) digits over Q_level P */
+    KIND_SPARSE, /* ckks: 2 polynomials over q_0 under the sparse secret (level 0) */
+    KIND_RAISED, /* ckks: a SPARSE ciphertext's small polynomials, c0 over Q_level, c1 over Q_level P */
     NUM_KINDS
 };
 
@@ -70,7 +72,7 @@ enum op {
 enum { MANY = 255 };
 enum op_flag { PURE = 1, LINEAR = 2, FREE = 4 };
 /* Which result kind an op has; RESULT_SAME and RESULT_VALUE as in the legend of ops.def */
-enum op_result { RESULT_NONE, RESULT_CONST, RESULT_TENSOR, RESULT_VEC, RESULT_CT, RESULT_CTX, RESULT_DIGITS, RESULT_SAME, RESULT_VALUE };
+enum op_result { RESULT_NONE, RESULT_CONST, RESULT_TENSOR, RESULT_VEC, RESULT_CT, RESULT_CTX, RESULT_DIGITS, RESULT_SPARSE, RESULT_SAME, RESULT_VALUE };
 
 /* One row of ops.def, unpacked (optab.c). */
 struct op_info {
@@ -197,11 +199,28 @@ struct lterm {
     enum wrap wrap;
 };
 
+/*
+ * The other kind of map: consecutive factors of the special DFT (Cheon, Han, Kim, Kim, Song, "A full RNS
+ * variant of approximate homomorphic encryption"; grouping as in Chen, Chillotti, Song, EUROCRYPT 2019).
+ * It takes n complex values in one ciphertext to n complex values; every weight is a root of unity.
+ * Stage t = 1 .. log2 n, with h = 2^(t-1), j = s mod h and w_t(j) = exp(2 pi i (5^j mod 4 2^t) / (4 2^t)):
+ *     out[s]     = in[s] + w_t(j) in[s + h]
+ *     out[s + h] = in[s] - w_t(j) in[s + h]            for s mod 2h < h
+ * The factor is stage `last` o ... o stage `first`. All stages 1 .. log2 n take coefficients x_k + i x_(n+k)
+ * in bit-reversed order of k to the slots of sum x_k Y^k (SlotToCoeff, read backwards: what were slots are
+ * now coefficients). `inverse`: the inverse matrix of the factor (weights are conjugates / 2 a stage).
+ */
+struct ldft {
+    uint32_t first, last; /* 0, 0: the map is not of this kind */
+    bool inverse;
+};
+
 struct lmap {
     uint32_t out[3];     /* C,H,W of the result */
     uint32_t out_layout; /* NONE before nn_layout */
     uint32_t num_terms;
-    struct lterm *term;
+    struct lterm *term;  /* of a DFT factor: one, 1 x 1 x n on both sides, weight NONE, layouts of n slots */
+    struct ldft dft;
 };
 
 /* ---- program ------------------------------------------------------------------------------ */
@@ -229,12 +248,38 @@ struct params {
     double input_scale;      /* of the fresh ciphertext */
     bool insecure;           /* below 128 bits: only with --insecure, marked in every file */
     double lambda_bits;      /* 128 or, for toy parameters, 0 = not secure */
+    /* Of programs that bootstrap, else 0. Chain: q_0; q_1 for SlotToCoeff; q_2 .. q_boot_level for layers;
+     * then EvalMod; then CoeffToSlot, the last of which is q_(num_q - 1). */
+    uint32_t boot_level;     /* level of the result of a bootstrap */
+    uint32_t sparse_weight;  /* nonzero coefficients of the secret under which values are raised */
 };
+
+/* Same numbers as enum rt_key_kind of the runtime. */
+enum key_kind {
+    KEY_KIND_RELINEARISE, /* s^2 -> s */
+    KEY_KIND_ROTATE,      /* by 1 .. N/2-1 */
+    KEY_KIND_CONJUGATE,
+    KEY_KIND_ENCAPSULATE, /* s -> the sparse secret, over q_0 p_0 only */
+    KEY_KIND_RAISED,      /* the sparse secret rotated by `by` (0: not) -> s; one digit */
+    NUM_KEY_KINDS
+};
+
+const char *key_kind_name(enum key_kind k); /* optab.c */
 
 /* One key-switching key. */
 struct key_spec {
-    int64_t by;      /* rotation in slots, 1 .. N/2-1; 0 = relinearisation */
+    enum key_kind kind;
+    int64_t by;      /* rotation in slots; 0 where the kind has none */
     int32_t level;   /* the highest level at which it is used: the key stops there */
+};
+
+/* A function: nodes of its own with one input and one output, called by `call`. It uses the program's
+ * constants, layouts, maps, parameters, keys and registers. Functions do not call functions. Made by
+ * ckks_expand, with levels and scales; every call's operand and result have the types of its input and of
+ * the operand of its output. Printed as sections `function <name>` with their own numbering of values. */
+struct func {
+    const char *name; /* an identifier: boot_stc_4096 */
+    struct nodes nodes;
 };
 
 struct prog {
@@ -245,13 +290,15 @@ struct prog {
      * once by nn_linear and carried unchanged to the end: what the answer is compared with. Printed
      * as a section of its own; an index space of its own. */
     struct nodes reference;
+    struct func *funcs;
+    uint32_t num_funcs;
     struct layout *layouts;
     uint32_t num_layouts, cap_layouts;
     struct lmap *maps;
     uint32_t num_maps, cap_maps;
     struct model model;
     struct params params;
-    struct key_spec *keys;    /* ckks, after ckks_keys: sorted by (by) */
+    struct key_spec *keys;    /* ckks, after ckks_keys: sorted by (kind, by) */
     uint32_t num_keys;
     uint32_t num_regs;        /* ckks, after ckks_regs */
     const uint64_t *reg_words;/* [num_regs] capacity of each buffer in 64-bit words */
@@ -259,6 +306,8 @@ struct prog {
     const char *weights_path; /* as found: relative to the working directory */
     struct weights *weights;  /* opened on demand; opaque (weights.c) */
     double error_bound;       /* predicted max |logit error|; 0 before it is known */
+    bool is_function;         /* the nodes are those of a function: input and output have no layout, the
+                                 type of `input` is given (build_type), there is no `call` */
     /* Private to prog.c and consts.c. `memo` is a child of the arena: marks on the arena do not
      * reach it. */
     struct arena *memo;
@@ -274,6 +323,7 @@ struct opts {
     uint32_t precision;   /* --precision: bits of the data scale (0: the compiler's choice) */
     bool explain;         /* --explain: say why, on stderr */
     const char *cost_path;/* --cost: figures of the cost model (NULL: built in) */
+    enum boot_when { BOOTSTRAP_AUTO, BOOTSTRAP_NEVER, BOOTSTRAP_ALWAYS } bootstrap; /* --bootstrap */
 };
 
 /* ---- prog.c ------------------------------------------------------------------------------- */
@@ -282,6 +332,10 @@ struct prog *prog_new(struct arena *a, enum stage stage);
 /* New program of the next stage in the same arena: header, constants, layouts and maps are shared
  * copies, nodes are empty. */
 struct prog *prog_derive(const struct prog *p, enum stage stage);
+/* A program that has the nodes of function f in place of p's own and no functions, and otherwise shares
+ * everything with p: what a pass runs on to treat a function as it treats a program. A program in which a
+ * function is built from nothing is prog_derive() with is_function set and no funcs. */
+struct prog *prog_of_func(const struct prog *p, uint32_t f);
 
 /* Appending. The type is computed by type_infer() (type.c), except where `type` is given. */
 struct build {               /* attributes of the node under construction */
@@ -322,6 +376,8 @@ int64_t node_int_or(const struct node *n, enum key k, int64_t otherwise);
 double node_real(const struct node *n, enum key k);
 const int64_t *node_ints(const struct node *n, enum key k, uint32_t *len);
 uint32_t node_ref_or_none(const struct node *n, enum key k); /* CONST, LAYOUT, MAP */
+/* The kind of key that the node multiplies by (key_mul, encapsulate, raised_mul); false: none */
+bool node_key_kind(const struct node *n, enum key_kind *kind);
 void node_set_int(struct prog *p, struct node *n, enum key k, int64_t v);   /* add or replace */
 void node_set_real(struct prog *p, struct node *n, enum key k, double v);
 
@@ -337,7 +393,8 @@ bool type_infer(const struct prog *p, enum op op, const uint32_t *args, uint32_t
                 const struct attr *attrs, uint32_t num_attrs, struct type *out, const char **why);
 /* Whether a type that was printed, or given by build_type(), may stand where `inferred` was
  * inferred: kind, shape and n agree, but an `add` may have a smaller n (the sum of the copies of a
- * vector repeats sooner); layouts, levels and scales are not compared. */
+ * vector repeats sooner) and the input of a function has any; layouts, levels and scales are not
+ * compared. */
 bool type_agrees(enum op op, const struct type *inferred, const struct type *found, const char **why);
 /* Largest sizes that any stage accepts: with them no product of sizes below overflows 64 bits. */
 #define MOST_CHANNELS (1u << 24)
@@ -401,6 +458,7 @@ struct diagonal {
     uint32_t num_rects;
     const struct rect *rects;
 };
+/* The diagonals of a DFT factor have no rects: dft_entry() gives their values. */
 struct diagonals {
     uint32_t nw;            /* slots of the work vector */
     uint32_t n_out;
@@ -434,6 +492,15 @@ struct pmac_entry pmac_entry(const struct prog *p, const struct node *pmac, uint
 /* The plaintext vectors of a pmac node: values [num_args][nw] (cleared first). d must be
  * lmap_diagonals(p, the node's map, true, ...). */
 void pmac_plaintexts(struct prog *p, const struct node *pmac, const struct diagonals *d, double *values);
+/* Those of a DFT factor are complex: values as above, and their imaginary parts. */
+void pmac_plaintexts_complex(struct prog *p, const struct node *pmac, const struct diagonals *d,
+                             double *re, double *im);
+/* Entry (out slot, in slot) of the factor on n slots; 0 where they differ outside its bits. */
+void dft_entry(const struct ldft *f, uint32_t n, uint32_t out_slot, uint32_t in_slot, double *re, double *im);
+/* With what period its diagonals repeat: min(n, 2^last) */
+uint32_t dft_period(const struct ldft *f, uint32_t n);
+/* The factor on a vector of n slots, in place, stage by stage */
+void dft_apply(const struct ldft *f, uint32_t n, double *re, double *im);
 /* The vector of a padd node: values [n of its layout] */
 void padd_plaintext(struct prog *p, const struct node *padd, double *values);
 
@@ -448,11 +515,13 @@ struct prog *prog_parse(struct arena *a, const char *name, const char *text, siz
  * our bug (BUG with the node as text); NULL: the text came from the user, diag_fatal(). */
 void prog_verify(const struct prog *p, const char *after_pass);
 
+/* Functions count once where the program's size is meant, as often as they are called where its work is:
+ * rotations, key_switches, pt_products. */
 struct prog_stats {
     uint32_t nodes, by_op[NUM_OPS];
     uint32_t layers, depth;        /* depth: levels consumed (ckks), else multiplications on the longest path */
-    uint32_t rotations;            /* rot (slot), key_mul with `by` (ckks) */
-    uint32_t key_switches;         /* decompose */
+    uint32_t rotations;            /* rot (slot), key_mul and raised_mul with `by` (ckks) */
+    uint32_t key_switches;         /* decompose, encapsulate */
     uint32_t plaintexts, pt_products; /* operands of pmac */
     uint32_t keys;
     uint64_t key_bytes;            /* on disk, seeded: the b halves */
@@ -471,6 +540,9 @@ void prog_stats_print(const struct prog *p, bool json, struct str *out);
  * table 5.2. log_n 10..17; 0 outside. */
 double params_max_log2_qp(uint32_t log_n);
 double params_log2_qp(const struct params *p);
+/* Largest log2(q_0 p_0) with which a secret of `weight` nonzero coefficients has 128 bits: an own estimate
+ * (primal hybrid attack, MATZOV costs) with its source in params.c; 0 where there is none. */
+double params_max_log2_sparse(uint32_t log_n, uint32_t weight);
 /* Degrees, primes, scales and (unless insecure) security of chosen parameters. */
 bool params_check(const struct params *p, const char **why);
 /* The `count` largest primes below 2^bits that are 1 mod 2^(log_n+1) and not among the `used` ones. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ir.h"
+#include "dft.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -98,6 +98,9 @@ bool lmap_check(const struct prog *p, const struct lmap *m, const char **why)
 {
     if (m->num_terms == 0 || m->num_terms > 1 << 16) {
         return FAIL("a map needs from 1 to 65536 terms");
+    }
+    if (m->dft.first != 0 || m->dft.last != 0) {
+        return dft_check(p, m, why);
     }
     if (!shape_fits(p, m->out, why) || !layout_fits(p, m->out_layout, m->out, why)) {
         return false;
@@ -456,6 +459,9 @@ struct diagonals lmap_diagonals(struct prog *p, uint32_t map, bool with_weights,
     if (m->out_layout == NONE) {
         BUG("map &%u has no layouts", map);
     }
+    if (m->dft.first != 0) {
+        return dft_diagonals(p, m, a);
+    }
     struct arena *scratch = arena_new();
     struct arena *buckets = arena_new();
     struct table table = {.a = buckets};
@@ -555,6 +561,9 @@ void pmac_plaintexts(struct prog *p, const struct node *pmac, const struct diago
                      double *values)
 {
     const struct lmap *m = &p->maps[node_int(pmac, KEY_map)];
+    if (m->dft.first != 0) {
+        BUG("the plaintexts of a DFT factor are complex");
+    }
     memset(values, 0, (size_t)pmac->num_args * d->nw * sizeof *values);
     for (uint32_t i = 0; i < pmac->num_args; i++, values += d->nw) {
         struct pmac_entry e = pmac_entry(p, pmac, i, d);
@@ -595,6 +604,9 @@ void padd_plaintext(struct prog *p, const struct node *padd, double *values)
 
 void lmap_apply(struct prog *p, const struct lmap *m, uint32_t term, const double *x, double *y)
 {
+    if (m->dft.first != 0) {
+        BUG("a DFT factor is no map of tensors");
+    }
     const struct lterm *t = &m->term[term];
     const uint32_t *dims = p->consts.at[t->weight].type.dims; /* Ct, Cg, KH, KW */
     const double *w = const_values(p, t->weight);

@@ -100,8 +100,15 @@ const char *stage_name(enum stage s)
 
 const char *kind_name(enum kind k)
 {
-    static const char *const names[NUM_KINDS] = {"none", "const", "tensor", "vec",
-                                                 "ct",   "ct3",   "ctx",    "digits"};
+    static const char *const names[NUM_KINDS] = {"none", "const", "tensor", "vec",    "ct",
+                                                 "ct3",  "ctx",   "digits", "sparse", "raised"};
+    return names[k];
+}
+
+const char *key_kind_name(enum key_kind k)
+{
+    static const char *const names[NUM_KEY_KINDS] = {"relinearise", "rotate", "conjugate",
+                                                     "encapsulate", "raised"};
     return names[k];
 }
 

@@ -116,9 +116,9 @@ static void params_line(struct scan *s)
 {
     struct params *q = &s->p->params;
     scan_key(s, "log_n");
-    q->log_n = scan_number(s, 1, 17);
+    q->log_n = scan_number(s, 0, 17);
     scan_key(s, "alpha");
-    q->alpha = scan_number(s, 1, 64);
+    q->alpha = scan_number(s, q->log_n != 0, 64);
     scan_key(s, "scale");
     q->scale = scan_real(s);
     scan_key(s, "input_scale");
@@ -127,26 +127,45 @@ static void params_line(struct scan *s)
     q->insecure = scan_number(s, 0, 1) == 1;
     scan_key(s, "lambda");
     q->lambda_bits = scan_real(s);
+    if (scan_accept_word(s, "boot_level")) {
+        scan_expect(s, '=');
+        q->boot_level = scan_number(s, 0, 1023);
+    }
+    if (scan_accept_word(s, "sparse_weight")) {
+        scan_expect(s, '=');
+        q->sparse_weight = scan_number(s, 0, 1 << 17);
+    }
 }
 
-static void key_line(struct scan *s, uint32_t *cap)
+static void key_line(struct scan *s)
 {
     struct prog *p = s->p;
-    struct key_spec k;
-    scan_key(s, "by");
-    k.by = scan_integer(s, 0, MOST_SLOTS);
+    struct key_spec k = {.kind = NUM_KEY_KINDS};
+    const char *from;
+    char buf[SCAN_WORD];
+    scan_word(s, buf, &from);
+    for (int i = 0; i < NUM_KEY_KINDS; i++) {
+        k.kind = strcmp(buf, key_kind_name((enum key_kind)i)) == 0 ? (enum key_kind)i : k.kind;
+    }
+    if (k.kind == NUM_KEY_KINDS) {
+        SCAN_FAIL(s, from, "unknown kind of key '%s'", buf);
+    }
+    if (scan_accept_word(s, "by")) {
+        scan_expect(s, '=');
+        k.by = scan_integer(s, 0, MOST_SLOTS);
+    }
     scan_key(s, "level");
     k.level = (int32_t)scan_number(s, 0, 1023);
-    ARENA_GROW(p->arena, p->keys, p->num_keys, *cap);
+    ARENA_GROW(p->arena, p->keys, p->num_keys, s->key_cap);
     p->keys[p->num_keys++] = k;
 }
 
 static const char *const header_words[] = {
-    "model", "mean", "std",       "labels",      "source",    "weights", "params", "q",
-    "p",     "key",  "registers", "error_bound", "reference", "program", NULL};
+    "model", "mean", "std",       "labels",      "source",    "weights",  "params",  "q",
+    "p",     "key",  "registers", "error_bound", "reference", "function", "program", NULL};
 
 /* One line that begins with a word. */
-static void header_line(struct scan *s, const char *w, const char *from, uint32_t *key_cap)
+static void header_line(struct scan *s, const char *w, const char *from)
 {
     struct prog *p = s->p;
     uint32_t channels = p->model.input[0];
@@ -171,7 +190,7 @@ static void header_line(struct scan *s, const char *w, const char *from, uint32_
     } else if (strcmp(w, "p") == 0) {
         p->params.p = scan_words(s, 64, (int64_t)1 << 62, &p->params.num_p);
     } else if (strcmp(w, "key") == 0) {
-        key_line(s, key_cap);
+        key_line(s);
     } else if (strcmp(w, "registers") == 0) {
         p->reg_words = scan_words(s, 1 << 24, (int64_t)1 << 48, &p->num_regs);
     } else if (strcmp(w, "error_bound") == 0) {
@@ -255,10 +274,31 @@ static void steps(struct scan *s, const char *key, uint32_t to[2])
     to[1] = (uint32_t)l.v[1];
 }
 
-static void term_line(struct scan *s, struct lterm *t)
+/* A term of a DFT factor: what it does not print has one value. */
+static void dft_term(struct scan *s, struct lterm *t, struct ldft *dft)
+{
+    t->weight = NONE;
+    t->groups = 1;
+    for (uint32_t i = 0; i < 2; i++) {
+        t->stride[i] = t->dilation[i] = t->up[i] = 1;
+    }
+    scan_key(s, "first");
+    dft->first = scan_number(s, 1, 17);
+    scan_key(s, "last");
+    dft->last = scan_number(s, 1, 17);
+    scan_key(s, "inverse");
+    dft->inverse = scan_number(s, 0, 1) == 1;
+}
+
+static void term_line(struct scan *s, struct lterm *t, struct ldft *dft)
 {
     shape(s, t->in);
     t->in_layout = layout_or_none(s);
+    if (scan_accept_word(s, "dft")) {
+        dft_term(s, t, dft);
+        scan_skip_comment(s);
+        return;
+    }
     scan_key(s, "weight");
     t->weight = ref(s, '$', s->p->consts.len);
     scan_key(s, "to");
@@ -295,7 +335,7 @@ static void map_entry(struct scan *s)
     scan_skip_comment(s);
     while (scan_find_line(s) && scan_accept_word(s, "term")) {
         ARENA_GROW(p->arena, m.term, m.num_terms, cap);
-        term_line(s, &m.term[m.num_terms++]);
+        term_line(s, &m.term[m.num_terms++], &m.dft);
     }
     const char *why;
     if (!lmap_check(p, &m, &why)) {
@@ -498,7 +538,11 @@ static void node_entry(struct scan *s, char sigil)
 {
     struct prog *p = s->p;
     bool reference = s->section == IN_REFERENCE;
-    struct nodes *to = sigil == '$' ? &p->consts : reference ? &p->reference : &p->nodes;
+    bool function = s->section == IN_FUNCTION;
+    struct nodes *to = sigil == '$' ? &p->consts
+                       : reference  ? &p->reference
+                       : function   ? &p->funcs[p->num_funcs - 1].nodes
+                                    : &p->nodes;
     struct node n = {.reg = NONE};
     entry_number(s, sigil, to->len);
     scan_blanks(s);
@@ -510,11 +554,12 @@ static void node_entry(struct scan *s, char sigil)
     operands(s, &n, sigil, to->len);
     attributes(s, &n);
 
-    /* the reference network is a program of stage nn of its own */
+    /* the reference network is a program of stage nn of its own, a function is one too */
     struct prog view = *p;
-    if (reference) {
-        view.stage = STAGE_NN;
-        view.nodes = p->reference;
+    if (reference || function) {
+        view.stage = reference ? STAGE_NN : p->stage;
+        view.nodes = *to;
+        view.is_function = function;
     }
     const char *why;
     if (!type_infer(&view, n.op, n.args, n.num_args, n.attrs, n.num_attrs, &n.type, &why)) {
@@ -531,19 +576,54 @@ static void node_entry(struct scan *s, char sigil)
             SCAN_FAIL(s, from, "%s: %s", why, want.s);
         }
         n.type = t;
+    } else if (n.type.kind > KIND_TENSOR && n.type.n == 0) {
+        SCAN_FAIL(s, op_at, "the input of a function needs its type");
     }
     place(s, &n);
     scan_end_of_line(s);
     nodes_append(p, to, &n);
 }
 
-static void section_line(struct scan *s, const char *from, bool reference)
+enum { MOST_FUNCTIONS = 1024 };
+
+static void function_line(struct scan *s)
 {
-    if (s->section >= (reference ? IN_REFERENCE : IN_PROGRAM)) {
-        SCAN_FAIL(s, from, "'%s' stands too late", reference ? "reference" : "program");
+    struct prog *p = s->p;
+    scan_blanks(s);
+    const char *from = s->at;
+    const char *name = intern(p, scan_string(s));
+    for (uint32_t f = 0; f < p->num_funcs; f++) {
+        if (p->funcs[f].name == name) {
+            SCAN_FAIL(s, from, "there are two functions '%s'", name);
+        }
     }
-    s->section = reference ? IN_REFERENCE : IN_PROGRAM;
+    if (p->stage == STAGE_NN) {
+        SCAN_FAIL(s, from, "programs of stage nn have no functions");
+    }
+    if (p->num_funcs == MOST_FUNCTIONS) {
+        SCAN_FAIL(s, from, "more than %d functions", MOST_FUNCTIONS);
+    }
+    ARENA_GROW(p->arena, p->funcs, p->num_funcs, s->func_cap);
+    p->funcs[p->num_funcs++] = (struct func){.name = name};
+}
+
+/* A line that begins a section; sections that may repeat begin again. */
+static bool section_line(struct scan *s, const char *word, const char *from)
+{
+    bool function = strcmp(word, "function") == 0;
+    bool reference = strcmp(word, "reference") == 0;
+    if (!function && !reference && strcmp(word, "program") != 0) {
+        return false;
+    }
+    if (s->section >= (reference ? IN_REFERENCE : function ? IN_FUNCTION + 1 : IN_PROGRAM)) {
+        SCAN_FAIL(s, from, "'%s' stands too late", word);
+    }
+    s->section = reference ? IN_REFERENCE : function ? IN_FUNCTION : IN_PROGRAM;
+    if (function) {
+        function_line(s);
+    }
     scan_skip_comment(s);
+    return true;
 }
 
 static void need_section(struct scan *s, bool table)
@@ -567,7 +647,6 @@ struct prog *prog_parse(struct arena *a, const char *name_, const char *text, si
                      .line_start = text,
                      .line = 1,
                      .file = diag_add_file(name_, text, len)};
-    uint32_t key_cap = 0;
     first_line(&s);
     while (scan_find_line(&s)) {
         char c = scan_peek(&s);
@@ -590,12 +669,13 @@ struct prog *prog_parse(struct arena *a, const char *name_, const char *text, si
             if (!*buf) {
                 SCAN_FAIL(&s, from, "unexpected character");
             }
-            if (strcmp(buf, "reference") == 0 || strcmp(buf, "program") == 0) {
-                section_line(&s, from, *buf == 'r');
-            } else if (s.section != IN_HEADER) {
+            if (section_line(&s, buf, from)) {
+                continue;
+            }
+            if (s.section != IN_HEADER) {
                 SCAN_FAIL(&s, from, "expected an entry: $0 = ..., @0 = ..., &0 = ... or %%0 = ...");
             } else {
-                header_line(&s, buf, from, &key_cap);
+                header_line(&s, buf, from);
             }
         }
     }

@@ -15,9 +15,11 @@
  *     source "model.yaml"               optional
  *     weights "weights.safetensors"     optional
  *     params log_n=13 alpha=1 scale=1099511627776 input_scale=1099511627776 insecure=0 lambda=128
+ *                                       then boot_level=, sparse_weight= where not 0; log_n=0 before it is chosen
  *     q [1125899906826241,1125899906629633]
  *     p [1125899905744897]
- *     key by=3 level=5                  one line a key
+ *     key relinearise level=5           one line a key; also conjugate, encapsulate
+ *     key rotate by=3 level=5           also raised; by=0 is left out
  *     registers [81920,122880]          64-bit words of each
  *     error_bound 0.0001
  *
@@ -25,16 +27,20 @@
  *     @0 = layout 1x28x28 n=1024 g=1,1 t=1,1 pitch=28 block=1024 perm=[0]
  *     &0 = map 8x24x24 @1
  *       term 1x28x28 @0 weight=$0 to=0 from=0 groups=1 stride=[1,1] dilation=[1,1] up=[1,1] pad=[0,0,0,0] wrap=zeros
+ *     &1 = map 1x1x4096 @3
+ *       term 1x1x4096 @3 dft first=1 last=7 inverse=0
  *     reference                         the nodes that follow are the reference network (stage nn)
  *     %0 = input : tensor 1x28x28
+ *     function "boot_stc_4096"          the nodes that follow are function number 0 (func=0); then number 1, ...
+ *     %0 = input : ct 4096 L=1 S=1073741824
  *     program                           the nodes that follow are the program
  *     %0 = input part=0 layout=@0 : ct 1024 L=5 S=1099511627776
  *     %1 = pmac %0, %0 map=&0 out=0 giant=0 in=[0,0] baby=[0,1] period=1024 reg=2 : ct 1024  # conv1 model.yaml:9:5
  *     %2 = output %1 layout=@1
  *
  * Entries of a table are numbered from 0 in order. The sections come in the order shown: header,
- * tables ($ @ & in any order, each after what it refers to), reference, program; `program` may be
- * left out where there is no reference. Attributes come after the operands in any order, printed in
+ * tables ($ @ & in any order, each after what it refers to), reference, functions, program; `program` may
+ * be left out where there is neither of the two. A function's name is an identifier; its input has its type. Attributes come after the operands in any order, printed in
  * the order of the op's row; reg= is the buffer. A type may be left out where it can be inferred;
  * of L (level) and S (scale) both or none are there. What follows '#' on a $ or % line is data: the name of
  * the layer and the place in the source, either may be missing ("" when only the name is); names are quoted
@@ -255,13 +261,19 @@ static void print_model(const struct prog *p, struct str *out)
 static void print_params(const struct prog *p, struct str *out)
 {
     const struct params *q = &p->params;
-    if (q->log_n != 0) {
+    if (q->log_n != 0 || q->boot_level != 0 || q->sparse_weight != 0) {
         str_addf(out, "params log_n=%u alpha=%u scale=", q->log_n, q->alpha);
         str_add_double(out, q->scale);
         str_add(out, " input_scale=");
         str_add_double(out, q->input_scale);
         str_addf(out, " insecure=%d lambda=", q->insecure);
         str_add_double(out, q->lambda_bits);
+        if (q->boot_level != 0) {
+            str_addf(out, " boot_level=%u", q->boot_level);
+        }
+        if (q->sparse_weight != 0) {
+            str_addf(out, " sparse_weight=%u", q->sparse_weight);
+        }
         str_add(out, "\nq ");
         add_words(out, q->q, q->num_q);
         str_add(out, "\np ");
@@ -269,7 +281,12 @@ static void print_params(const struct prog *p, struct str *out)
         str_add(out, "\n");
     }
     for (uint32_t i = 0; i < p->num_keys; i++) {
-        str_addf(out, "key by=%" PRId64 " level=%d\n", p->keys[i].by, p->keys[i].level);
+        const struct key_spec *k = &p->keys[i];
+        str_addf(out, "key %s", key_kind_name(k->kind));
+        if (k->by != 0) {
+            str_addf(out, " by=%" PRId64, k->by);
+        }
+        str_addf(out, " level=%d\n", k->level);
     }
     if (p->num_regs != 0) {
         str_add(out, "registers ");
@@ -308,6 +325,11 @@ static void print_map(const struct lmap *m, uint32_t i, struct str *out)
         if (t->in_layout != NONE) {
             str_addf(out, " @%u", t->in_layout);
         }
+        if (m->dft.first != 0) {
+            str_addf(out, " dft first=%u last=%u inverse=%d\n", m->dft.first, m->dft.last,
+                     m->dft.inverse);
+            continue;
+        }
         str_addf(out,
                  " weight=$%u to=%u from=%u groups=%u stride=[%u,%u] dilation=[%u,%u] up=[%u,%u] "
                  "pad=[%d,%d,%d,%d] wrap=%s\n",
@@ -339,6 +361,14 @@ void prog_print(const struct prog *p, struct str *out)
     if (p->reference.len != 0) {
         str_add(out, "reference\n");
         print_nodes(p, &p->reference, out);
+    }
+    for (uint32_t f = 0; f < p->num_funcs; f++) {
+        str_add(out, "function ");
+        add_quoted(out, p->funcs[f].name);
+        str_add(out, "\n");
+        print_nodes(p, &p->funcs[f].nodes, out);
+    }
+    if (p->reference.len != 0 || p->num_funcs != 0) {
         str_add(out, "program\n");
     }
     print_nodes(p, &p->nodes, out);

@@ -43,6 +43,20 @@ struct prog *prog_derive(const struct prog *p, enum stage stage)
     return q;
 }
 
+struct prog *prog_of_func(const struct prog *p, uint32_t f)
+{
+    if (f >= p->num_funcs) {
+        BUG("there is no function %u", f);
+    }
+    struct prog *q = prog_derive(p, p->stage);
+    q->nodes = p->funcs[f].nodes;
+    q->reference = (struct nodes){NULL, 0, 0};
+    q->funcs = NULL;
+    q->num_funcs = 0;
+    q->is_function = true;
+    return q;
+}
+
 const char *intern(struct prog *p, const char *s)
 {
     size_t len = strlen(s);
@@ -106,6 +120,25 @@ uint32_t node_ref_or_none(const struct node *n, enum key k)
 {
     const struct attr *a = node_attr(n, k);
     return a ? (uint32_t)a->v.i : NONE;
+}
+
+bool node_key_kind(const struct node *n, enum key_kind *kind)
+{
+    switch (n->op) {
+    case OP_key_mul:
+        *kind = node_attr(n, KEY_conjugate) ? KEY_KIND_CONJUGATE
+                : node_attr(n, KEY_by)      ? KEY_KIND_ROTATE
+                                            : KEY_KIND_RELINEARISE;
+        return true;
+    case OP_encapsulate:
+        *kind = KEY_KIND_ENCAPSULATE;
+        return true;
+    case OP_raised_mul:
+        *kind = KEY_KIND_RAISED;
+        return true;
+    default:
+        return false;
+    }
 }
 
 /* Position of a key in the op's row, or num_attrs. */

@@ -4,16 +4,25 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* The nodes of function f, or the program's own where f is num_funcs */
+static const struct nodes *section(const struct prog *p, uint32_t f)
+{
+    return f < p->num_funcs ? &p->funcs[f].nodes : &p->nodes;
+}
+
 static uint32_t count_layers(const struct prog *p)
 {
     struct arena *a = arena_new();
     struct map names;
     map_init(&names, a);
-    for (uint32_t i = 0; i < p->nodes.len; i++) {
-        const char *layer = p->nodes.at[i].layer;
-        bool is_new;
-        if (*layer) {
-            map_put(&names, layer, strlen(layer), &is_new);
+    for (uint32_t f = 0; f <= p->num_funcs; f++) {
+        const struct nodes *nodes = section(p, f);
+        for (uint32_t i = 0; i < nodes->len; i++) {
+            const char *layer = nodes->at[i].layer;
+            bool is_new;
+            if (*layer) {
+                map_put(&names, layer, strlen(layer), &is_new);
+            }
         }
     }
     uint32_t count = names.len;
@@ -40,11 +49,16 @@ static bool multiplies(enum op op)
     }
 }
 
-/* Levels between the inputs and the outputs; before levels are known, products on the longest path. */
+/* Levels between the inputs and the outputs; before levels are known, products on the longest path.
+ * Where bootstraps give levels back: those that the longest path gives up, outside of functions. */
 static uint32_t depth(const struct prog *p)
 {
     struct arena *a = arena_new();
     uint32_t *path = arena_array(a, p->nodes.len, sizeof *path);
+    bool renewed = false;
+    for (uint32_t i = 0; i < p->nodes.len; i++) {
+        renewed = renewed || p->nodes.at[i].op == OP_call || p->nodes.at[i].op == OP_bootstrap;
+    }
     int32_t top = -1;
     int32_t bottom = INT32_MAX;
     uint32_t longest = 0;
@@ -52,37 +66,47 @@ static uint32_t depth(const struct prog *p)
         const struct node *n = &p->nodes.at[i];
         for (uint32_t j = 0; j < n->num_args; j++) {
             uint32_t from = n->args[j];
-            path[i] = path[from] > path[i] ? path[from] : path[i];
             int32_t level = p->nodes.at[from].type.level;
+            uint32_t here = path[from];
+            if (renewed && n->type.kind != KIND_NONE && n->op != OP_call && n->type.level >= 0 &&
+                n->type.level < level) {
+                here += (uint32_t)(level - n->type.level);
+            }
+            path[i] = here > path[i] ? here : path[i];
             bottom = n->op == OP_output && level < bottom ? level : bottom;
         }
-        path[i] += multiplies((enum op)n->op);
+        path[i] += multiplies((enum op)n->op) && !(renewed && n->type.level >= 0);
         top = n->op == OP_input && n->type.level > top ? n->type.level : top;
         longest = path[i] > longest ? path[i] : longest;
     }
     arena_free(a);
-    return bottom >= 0 && bottom <= top ? (uint32_t)(top - bottom) : longest;
+    return !renewed && bottom >= 0 && bottom <= top ? (uint32_t)(top - bottom) : longest;
 }
 
-static void count_node(const struct prog *p, const struct node *n, struct prog_stats *s)
+/* `times`: how often it runs; 0 for a node of a function that nobody calls */
+static void count_node(const struct prog *p, const struct nodes *nodes, const struct node *n,
+                       uint32_t times, struct prog_stats *s)
 {
     uint64_t limb = p->params.log_n ? (uint64_t)8 << p->params.log_n : 0;
     uint64_t limbs =
         (uint64_t)(n->type.level + 1) + (n->type.kind == KIND_CTX ? p->params.num_p : 0);
     s->by_op[n->op]++;
+    bool inside = nodes != &p->nodes;
     switch (n->op) {
     case OP_rot:
-        s->rotations++;
+        s->rotations += times;
         break;
     case OP_key_mul:
-        s->rotations += node_attr(n, KEY_by) != NULL;
+    case OP_raised_mul:
+        s->rotations += node_attr(n, KEY_by) ? times : 0;
         break;
     case OP_decompose:
-        s->key_switches++;
+    case OP_encapsulate:
+        s->key_switches += times;
         break;
     case OP_pmac:
         s->plaintexts += n->num_args;
-        s->pt_products += n->num_args;
+        s->pt_products += n->num_args * times;
         /* a vector of period p is an element of a subring: 2p words a limb */
         s->plaintext_bytes += 16 * (uint64_t)node_int(n, KEY_period) * limbs * n->num_args;
         break;
@@ -91,11 +115,11 @@ static void count_node(const struct prog *p, const struct node *n, struct prog_s
         s->plaintext_bytes += 16 * (uint64_t)p->layouts[node_int(n, KEY_layout)].n * limbs;
         break;
     case OP_input: /* fresh ones are half seed */
-        s->ciphertext_bytes_in += n->type.level >= 0 ? limbs * limb : 0;
+        s->ciphertext_bytes_in += !inside && n->type.level >= 0 ? limbs * limb : 0;
         break;
     case OP_output:
-        for (uint32_t i = 0; i < n->num_args; i++) {
-            int32_t level = p->nodes.at[n->args[i]].type.level;
+        for (uint32_t i = 0; !inside && i < n->num_args; i++) {
+            int32_t level = nodes->at[n->args[i]].type.level;
             s->ciphertext_bytes_out += level >= 0 ? 2 * (uint64_t)(level + 1) * limb : 0;
         }
         break;
@@ -104,18 +128,48 @@ static void count_node(const struct prog *p, const struct node *n, struct prog_s
     }
 }
 
+static void count_nodes(const struct prog *p, struct prog_stats *s)
+{
+    struct arena *a = arena_new();
+    uint32_t *times = arena_array(a, (size_t)p->num_funcs + 1, sizeof *times);
+    times[p->num_funcs] = 1;
+    for (uint32_t i = 0; i < p->nodes.len; i++) {
+        const struct node *n = &p->nodes.at[i];
+        if (n->op == OP_call) {
+            times[node_int(n, KEY_func)]++;
+        }
+    }
+    for (uint32_t f = 0; f <= p->num_funcs; f++) {
+        const struct nodes *nodes = section(p, f);
+        s->nodes += nodes->len;
+        for (uint32_t i = 0; i < nodes->len; i++) {
+            count_node(p, nodes, &nodes->at[i], times[f], s);
+        }
+    }
+    arena_free(a);
+}
+
+/* Polynomials of the key's b half, in limbs */
+static uint64_t key_limbs(const struct params *q, const struct key_spec *key)
+{
+    uint64_t limbs = (uint64_t)key->level + 1;
+    switch (key->kind) {
+    case KEY_KIND_ENCAPSULATE:
+        return 2; /* q_0, p_0 */
+    case KEY_KIND_RAISED:
+        return limbs + q->num_p;
+    default:
+        return (limbs + q->alpha - 1) / q->alpha * (limbs + q->num_p);
+    }
+}
+
 struct prog_stats prog_stats(const struct prog *p)
 {
-    struct prog_stats s = {
-        .nodes = p->nodes.len, .layers = count_layers(p), .depth = depth(p), .keys = p->num_keys};
-    for (uint32_t i = 0; i < p->nodes.len; i++) {
-        count_node(p, &p->nodes.at[i], &s);
-    }
+    struct prog_stats s = {.layers = count_layers(p), .depth = depth(p), .keys = p->num_keys};
+    count_nodes(p, &s);
     const struct params *q = &p->params;
     for (uint32_t i = 0; i < p->num_keys && q->alpha != 0; i++) {
-        uint64_t limbs = (uint64_t)p->keys[i].level + 1;
-        uint64_t digits = (limbs + q->alpha - 1) / q->alpha;
-        s.key_bytes += digits * (limbs + q->num_p) * ((uint64_t)8 << q->log_n);
+        s.key_bytes += key_limbs(q, &p->keys[i]) * ((uint64_t)8 << q->log_n);
     }
     s.key_bytes_memory = 2 * s.key_bytes;
     for (uint32_t i = 0; i < p->num_regs; i++) {

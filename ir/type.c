@@ -421,6 +421,9 @@ static bool poly(const struct type_query *q)
 static bool map_op(const struct type_query *q)
 {
     const struct lmap *m = &q->p->maps[type_int(q, KEY_map)];
+    if (m->dft.first != 0) {
+        return TYPE_FAIL(q, "a DFT factor maps packed vectors, not tensors");
+    }
     if (m->num_terms != q->num_args) {
         return TYPE_FAIL(q, "the map wants %u operands, found %u", m->num_terms, q->num_args);
     }
@@ -534,8 +537,10 @@ bool type_infer(const struct prog *p, enum op op, const uint32_t *args, uint32_t
 bool type_agrees(enum op op, const struct type *inferred, const struct type *found,
                  const char **why)
 {
-    bool n_fits = op == OP_add
-                      ? found->n > 0 && found->n <= inferred->n && (found->n & (found->n - 1)) == 0
+    bool power = found->n > 0 && (found->n & (found->n - 1)) == 0;
+    bool n_fits = op == OP_add ? power && found->n <= inferred->n
+                  : op == OP_input && inferred->n == 0
+                      ? power && found->n <= MOST_SLOTS /* of a function */
                       : found->n == inferred->n;
     if (inferred->kind != found->kind) {
         *why = "the type's kind is not the one that the operands give";

@@ -41,6 +41,10 @@ static bool input_slots(const struct type_query *q, uint32_t *n)
 {
     const struct layout *l = layout_attr(q);
     const struct attr *part = type_attr(q, KEY_part);
+    if (q->p->is_function) {
+        *n = 0; /* any: whoever makes the node says it */
+        return (!l && !part) || TYPE_FAIL(q, "of a function takes neither part nor layout");
+    }
     if (!l || !part) {
         return TYPE_FAIL(q, "needs part and layout at stage %s", stage_name(q->p->stage));
     }
@@ -51,6 +55,10 @@ static bool input_slots(const struct type_query *q, uint32_t *n)
 static bool output_slots(const struct type_query *q)
 {
     const struct layout *l = layout_attr(q);
+    if (q->p->is_function) {
+        bool form = !l && q->num_args == 1 && type_arg(q, 0)->kind == value_kind(q->p->stage);
+        return form || TYPE_FAIL(q, "of a function has one operand and no layout");
+    }
     if (!l) {
         return TYPE_FAIL(q, "needs a layout at stage %s", stage_name(q->p->stage));
     }
@@ -68,11 +76,18 @@ static bool output_slots(const struct type_query *q)
     return true;
 }
 
+/* Bits of a plaintext scale that is not rescaled away */
+static bool keep_attr(const struct type_query *q)
+{
+    const struct attr *keep = type_attr(q, KEY_keep);
+    return !keep || type_check_range(q, KEY_keep, keep->v.i, 1, 50);
+}
+
 static bool lin_slots(const struct type_query *q, uint32_t *n)
 {
     const struct lmap *m;
     uint32_t total;
-    if (!map_attr(q, &m, &total)) {
+    if (!map_attr(q, &m, &total) || !keep_attr(q)) {
         return false;
     }
     if (q->num_args != total) {
@@ -96,7 +111,7 @@ static bool pmac_slots(const struct type_query *q, uint32_t *n)
 {
     const struct lmap *m;
     uint32_t total;
-    if (!map_attr(q, &m, &total) ||
+    if (!map_attr(q, &m, &total) || !keep_attr(q) ||
         !type_check_ints(q, KEY_in, q->num_args, 0, (int64_t)total - 1) ||
         !type_check_ints(q, KEY_baby, q->num_args, INT32_MIN, INT32_MAX) ||
         !type_check_range(q, KEY_giant, type_int(q, KEY_giant), INT32_MIN, INT32_MAX)) {
@@ -123,6 +138,63 @@ static bool padd_slots(const struct type_query *q, uint32_t *n)
            type_check_range(q, KEY_part, type_int(q, KEY_part), 0, (int64_t)l->num_ct - 1);
 }
 
+static bool positive(const struct type_query *q, enum key k)
+{
+    const struct attr *a = type_attr(q, k);
+    return !a || a->v.r > 0 || TYPE_FAIL(q, "%s must be positive", key_name(k));
+}
+
+static bool comb_factors(const struct type_query *q)
+{
+    uint32_t found = type_attr(q, KEY_factors)->len;
+    if (found != q->num_args) {
+        return TYPE_FAIL(q, "needs a factor for each of %u operands, found %u", q->num_args, found);
+    }
+    return positive(q, KEY_to_scale);
+}
+
+static bool mod_raise_slots(const struct type_query *q, uint32_t *n)
+{
+    int64_t slots = type_int(q, KEY_slots);
+    if (slots < *n || slots > MOST_SLOTS || (slots & (slots - 1)) != 0) {
+        return TYPE_FAIL(q, "slots must be a power of two from %u to %u, found %lld", *n,
+                         MOST_SLOTS, (long long)slots);
+    }
+    if (q->p->stage == STAGE_CKKS && q->p->params.log_n != 0 &&
+        slots != (int64_t)1 << (q->p->params.log_n - 1)) {
+        return TYPE_FAIL(q, "slots must be all of a ring of degree 2^%u, found %lld",
+                         q->p->params.log_n, (long long)slots);
+    }
+    const struct attr *to = type_attr(q, KEY_to);
+    *n = (uint32_t)slots;
+    return positive(q, KEY_modulus) && (!to || type_check_range(q, KEY_to, to->v.i, 0, 1023));
+}
+
+/* The function's input and the operand of its output, which it has exactly once (prog_verify) */
+static bool callee_type(const struct type_query *q, const struct type **in, const struct type **out)
+{
+    const struct prog *p = q->p;
+    if (p->is_function) {
+        return TYPE_FAIL(q, "functions do not call functions");
+    }
+    int64_t func = type_int(q, KEY_func);
+    if (func < 0 || func >= p->num_funcs) {
+        return TYPE_FAIL(q, "there is no function %lld", (long long)func);
+    }
+    const struct nodes *nodes = &p->funcs[func].nodes;
+    *in = *out = NULL;
+    for (uint32_t i = 0; i < nodes->len; i++) {
+        const struct node *n = &nodes->at[i];
+        if (n->op == OP_input) {
+            *in = &n->type;
+        } else if (n->op == OP_output && n->num_args == 1 && n->args[0] < i) {
+            *out = &nodes->at[n->args[0]].type;
+        }
+    }
+    return (*in && *out) ||
+           TYPE_FAIL(q, "function %lld has no input or no output", (long long)func);
+}
+
 /* ---- ckks: kinds, levels, scales ------------------------------------------------------------ */
 
 enum {
@@ -130,7 +202,9 @@ enum {
     CT = 1 << KIND_CT,
     CT3 = 1 << KIND_CT3,
     CTX = 1 << KIND_CTX,
-    DIGITS = 1 << KIND_DIGITS
+    DIGITS = 1 << KIND_DIGITS,
+    SPARSE = 1 << KIND_SPARSE,
+    RAISED = 1 << KIND_RAISED
 };
 
 /* The kinds that operand 0 may have; the others must have the same, except those of key_mul. */
@@ -145,7 +219,15 @@ static int operand_kinds(enum op op)
     case OP_pmac:
         return VEC | CT | CTX;
     case OP_padd:
+    case OP_comb:
+    case OP_add_scalar:
+    case OP_times_i:
+    case OP_relabel:
         return VEC | CT | CT3 | CTX;
+    case OP_mod_raise:
+        return VEC | SPARSE;
+    case OP_raised_mul:
+        return RAISED;
     case OP_decompose:
     case OP_rescale:
         return CT | CT3;
@@ -155,8 +237,9 @@ static int operand_kinds(enum op op)
         return CTX;
     case OP_lin:
     case OP_rot:
+    case OP_conj:
         return VEC;
-    default: /* mul, lift, output */
+    default: /* mul, lift, encapsulate, call, bootstrap, output */
         return VEC | CT;
     }
 }
@@ -180,24 +263,37 @@ static bool operands_of(const struct type_query *q)
     return true;
 }
 
+/* Of an op that takes no `by` where it does not rotate */
+static bool rotation(const struct type_query *q)
+{
+    const struct attr *by = type_attr(q, KEY_by);
+    if (by && (by->v.i <= INT32_MIN || by->v.i > INT32_MAX || by->v.i == 0)) {
+        return TYPE_FAIL(q, "by must be a rotation that is not 0");
+    }
+    return true;
+}
+
 static bool key_mul(const struct type_query *q)
 {
     const struct type *x = type_arg(q, 1);
     const struct node *digits = &q->p->nodes.at[q->args[0]];
+    const struct attr *conjugate = type_attr(q, KEY_conjugate);
     bool rotates = type_attr(q, KEY_by) != NULL;
-    if (x->kind != (rotates ? KIND_CT : KIND_CT3)) {
+    if (conjugate && (rotates || conjugate->v.i != 1)) {
+        return TYPE_FAIL(q, "conjugate must be 1, without by");
+    }
+    enum kind want = rotates || conjugate ? KIND_CT : KIND_CT3;
+    if (x->kind != want) {
         return TYPE_FAIL(q, "%s wants %s, found %s",
-                         rotates ? "a rotation (by)" : "relinearisation (no by)",
-                         kind_name(rotates ? KIND_CT : KIND_CT3), type_text(q, x));
+                         rotates     ? "a rotation (by)"
+                         : conjugate ? "conjugation"
+                                     : "relinearisation (no by)",
+                         kind_name(want), type_text(q, x));
     }
     if (digits->op != OP_decompose || digits->args[0] != q->args[1]) {
         return TYPE_FAIL(q, "its first operand must be the decompose of the second");
     }
-    if (rotates && (type_int(q, KEY_by) <= INT32_MIN || type_int(q, KEY_by) > INT32_MAX ||
-                    type_int(q, KEY_by) == 0)) {
-        return TYPE_FAIL(q, "by must be a rotation that is not 0");
-    }
-    return true;
+    return rotation(q);
 }
 
 static bool close_to(double a, double b, double tolerance)
@@ -218,6 +314,52 @@ static bool divide(const struct type_query *q, int64_t drop, struct type *t)
     return true;
 }
 
+static bool comb_scale(const struct type_query *q, struct type *t)
+{
+    const struct attr *scale = type_attr(q, KEY_to_scale);
+    if (!scale) {
+        return TYPE_FAIL(q, "needs to_scale once levels are assigned");
+    }
+    for (uint32_t i = 0; i < q->num_args; i++) {
+        double factor = type_attr(q, KEY_factors)->v.reals[i];
+        if (!(fabs(factor) * (scale->v.r / type_arg(q, i)->scale) < 0x1p62)) {
+            return TYPE_FAIL(q, "factor %g from scale %.17g to %.17g is no integer below 2^62",
+                             factor, type_arg(q, i)->scale, scale->v.r);
+        }
+    }
+    t->scale = scale->v.r;
+    return true;
+}
+
+static bool mod_raise_level(const struct type_query *q, struct type *t)
+{
+    const struct params *par = &q->p->params;
+    if (!type_attr(q, KEY_to)) {
+        return TYPE_FAIL(q, "needs `to` once levels are assigned");
+    }
+    double modulus = type_attr(q, KEY_modulus)->v.r;
+    if (par->num_q > 0 && !close_to(modulus * t->scale, (double)par->q[0], 0x1p-20)) {
+        return TYPE_FAIL(q, "modulus %.17g at scale %.17g is not q_0", modulus, t->scale);
+    }
+    t->level = (int32_t)type_int(q, KEY_to);
+    return true;
+}
+
+static bool call_level(const struct type_query *q, struct type *t)
+{
+    const struct type *in, *out;
+    if (!callee_type(q, &in, &out)) {
+        return false;
+    }
+    if (in->level != t->level || !close_to(in->scale, t->scale, 0x1p-40)) {
+        return TYPE_FAIL(q, "the function wants %s, found %s", type_text(q, in),
+                         type_text(q, type_arg(q, 0)));
+    }
+    t->level = out->level;
+    t->scale = out->scale;
+    return true;
+}
+
 /* Level and scale of the result once all operands have them; t starts as a copy of operand 0. */
 static bool infer_level(const struct type_query *q, struct type *t)
 {
@@ -233,7 +375,7 @@ static bool infer_level(const struct type_query *q, struct type *t)
         if (x->level != t->level) {
             return TYPE_FAIL(q, "operands are at levels %d and %d", t->level, x->level);
         }
-        if (q->op != OP_mul && !close_to(x->scale, t->scale, 0x1p-30)) {
+        if (q->op != OP_mul && q->op != OP_comb && !close_to(x->scale, t->scale, 0x1p-30)) {
             return TYPE_FAIL(q, "operands have scales %.17g and %.17g", t->scale, x->scale);
         }
     }
@@ -260,9 +402,38 @@ static bool infer_level(const struct type_query *q, struct type *t)
     case OP_raise_scale:
         t->scale *= (double)type_int(q, KEY_times);
         return true;
+    case OP_relabel:
+        t->scale /= type_attr(q, KEY_gain)->v.r;
+        return true;
+    case OP_comb:
+        return comb_scale(q, t);
+    case OP_encapsulate:
+        return t->level == 0 || TYPE_FAIL(q, "wants level 0, found %d", t->level);
+    case OP_mod_raise:
+        return mod_raise_level(q, t);
+    case OP_bootstrap: /* scale: whoever makes the node says it */
+        t->level = q->p->params.boot_level != 0 ? (int32_t)q->p->params.boot_level : t->level;
+        return true;
+    case OP_call:
+        return call_level(q, t);
     default:
         return true;
     }
+}
+
+static bool call_slots(const struct type_query *q, struct type *t, uint32_t *n)
+{
+    const struct type *in, *out;
+    if (!callee_type(q, &in, &out)) {
+        return false;
+    }
+    if (in->kind != t->kind || in->n != *n) {
+        return TYPE_FAIL(q, "the function wants %s, found %s", type_text(q, in),
+                         type_text(q, type_arg(q, 0)));
+    }
+    t->kind = out->kind;
+    *n = out->n;
+    return true;
 }
 
 bool type_infer_packed(const struct type_query *q)
@@ -329,7 +500,30 @@ bool type_infer_packed(const struct type_query *q)
     case OP_raise_scale:
         fits = type_check_range(q, KEY_times, type_int(q, KEY_times), 1, ((int64_t)1 << 50) - 1);
         break;
-    default: /* add, sub */
+    case OP_comb:
+        fits = comb_factors(q);
+        break;
+    case OP_relabel:
+        fits = positive(q, KEY_gain);
+        break;
+    case OP_bootstrap:
+        fits = positive(q, KEY_range);
+        break;
+    case OP_encapsulate:
+        t->kind = KIND_SPARSE;
+        break;
+    case OP_mod_raise:
+        fits = mod_raise_slots(q, &n);
+        t->kind = ckks ? KIND_RAISED : KIND_VEC;
+        break;
+    case OP_raised_mul:
+        fits = rotation(q);
+        t->kind = KIND_CTX;
+        break;
+    case OP_call:
+        fits = call_slots(q, t, &n);
+        break;
+    default: /* add, sub, add_scalar, times_i, conj */
         break;
     }
     t->n = n;

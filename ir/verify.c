@@ -148,6 +148,37 @@ struct ckks {
     uint32_t *holder;    /* which node's value a register holds */
 };
 
+/*
+ * A key is as safe as its modulus is small, whatever else is in the program: the one that encrypts under the
+ * sparse secret stops at level 0, for all others params_check() has bounded the whole of QP.
+ */
+static bool key_level_fits(const struct params *par, const struct key_spec *key)
+{
+    if (key->level < 0 || (uint32_t)key->level >= par->num_q) {
+        return false;
+    }
+    bool sparse = key->kind == KEY_KIND_ENCAPSULATE || key->kind == KEY_KIND_RAISED;
+    return (!sparse || par->sparse_weight != 0) &&
+           (key->kind != KEY_KIND_ENCAPSULATE || key->level == 0);
+}
+
+static void check_key_spec(const struct check *c, uint32_t i)
+{
+    const struct params *par = &c->p->params;
+    const struct key_spec *key = &c->p->keys[i];
+    const struct key_spec *before = i > 0 ? key - 1 : NULL;
+    bool rotates = key->kind == KEY_KIND_ROTATE;
+    bool in_order =
+        !before || before->kind < key->kind || (before->kind == key->kind && before->by < key->by);
+    bool in_range = (unsigned)key->kind < NUM_KEY_KINDS && key->by >= (rotates ? 1 : 0) &&
+                    key->by < (int64_t)1 << (par->log_n - 1) && key_level_fits(par, key) &&
+                    (rotates || key->kind == KEY_KIND_RAISED || key->by == 0);
+    if (!in_order || !in_range) {
+        REFUSE(c, "key %u (by=%lld level=%d) is out of order or out of range", i,
+               (long long)key->by, key->level);
+    }
+}
+
 static struct ckks prepare_ckks(const struct check *c)
 {
     const struct prog *p = c->p;
@@ -164,13 +195,7 @@ static struct ckks prepare_ckks(const struct check *c)
         k.log2_q[i + 1] = k.log2_q[i] + log2((double)par->q[i]);
     }
     for (uint32_t i = 0; i < p->num_keys; i++) {
-        const struct key_spec *key = &p->keys[i];
-        if ((i > 0 && key->by <= p->keys[i - 1].by) || key->by < 0 ||
-            key->by >= (int64_t)1 << (par->log_n - 1) || key->level < 0 ||
-            (uint32_t)key->level >= par->num_q) {
-            REFUSE(c, "key %u (by=%lld level=%d) is out of order or out of range", i,
-                   (long long)key->by, key->level);
-        }
+        check_key_spec(c, i);
     }
     if (p->num_regs != 0) {
         k.holder = arena_array(p->arena, p->num_regs, sizeof *k.holder);
@@ -197,11 +222,16 @@ static void check_level(const struct check *c, const struct ckks *k, const struc
     if ((uint32_t)t->level >= c->p->params.num_q) {
         REFUSE(c, "level %d, but there are %u primes", t->level, c->p->params.num_q);
     }
-    if (!(t->scale > 0) || log2(t->scale) >= k->log2_q[t->level + 1]) {
+    /* At level 0 of a program that bootstraps, values are read in units of some multiples of q_0. */
+    bool reread = t->level == 0 && c->p->params.sparse_weight != 0;
+    if (!(t->scale > 0) || (!reread && log2(t->scale) >= k->log2_q[t->level + 1])) {
         REFUSE(c, "scale %.17g does not fit in the modulus of level %d", t->scale, t->level);
     }
     if (c->n->op == OP_input) {
         return; /* the parameters decide */
+    }
+    if (c->n->op == OP_bootstrap && inferred->level == t->level) {
+        return; /* of any scale */
     }
     if (t->level != inferred->level) {
         REFUSE(c, "level %d, the operands give %d", t->level, inferred->level);
@@ -214,17 +244,20 @@ static void check_level(const struct check *c, const struct ckks *k, const struc
 static void check_key(const struct check *c)
 {
     const struct prog *p = c->p;
-    if (c->n->op != OP_key_mul || p->num_keys == 0) {
+    enum key_kind kind;
+    if (p->num_keys == 0 || !node_key_kind(c->n, &kind)) {
         return;
     }
     int64_t half = (int64_t)1 << (p->params.log_n - 1);
     int64_t by = node_int_or(c->n, KEY_by, 0) & (half - 1);
     for (uint32_t i = 0; i < p->num_keys; i++) {
-        if (p->keys[i].by == by && p->keys[i].level >= c->n->type.level) {
+        const struct key_spec *k = &p->keys[i];
+        if (k->kind == kind && k->by == by && k->level >= c->n->type.level) {
             return;
         }
     }
-    REFUSE(c, "there is no key by=%lld for level %d", (long long)by, c->n->type.level);
+    REFUSE(c, "there is no key %s by=%lld for level %d", key_kind_name(kind), (long long)by,
+           c->n->type.level);
 }
 
 static void check_register(const struct check *c, const struct ckks *k)
@@ -236,8 +269,9 @@ static void check_register(const struct check *c, const struct ckks *k)
         }
         return;
     }
-    bool apart =
-        n->op == OP_decompose || n->op == OP_key_mul || n->op == OP_mul || n->op == OP_pmac;
+    bool apart = n->op == OP_decompose || n->op == OP_key_mul || n->op == OP_mul ||
+                 n->op == OP_pmac || n->op == OP_mod_raise || n->op == OP_raised_mul ||
+                 (n->op == OP_comb && n->num_args > 1);
     for (uint32_t i = 0; i < n->num_args; i++) {
         uint32_t reg = c->p->nodes.at[n->args[i]].reg; /* in range: checked at the operand */
         if (k->holder[reg] != n->args[i]) {
@@ -245,6 +279,14 @@ static void check_register(const struct check *c, const struct ckks *k)
         }
         if (apart && reg == n->reg) {
             REFUSE(c, "the result may not overwrite an operand");
+        }
+    }
+    if (n->op == OP_call) { /* what the function writes is gone */
+        const struct nodes *callee = &c->p->funcs[node_int(n, KEY_func)].nodes;
+        for (uint32_t i = 0; i < callee->len; i++) {
+            if (callee->at[i].reg < c->p->num_regs) {
+                k->holder[callee->at[i].reg] = NONE;
+            }
         }
     }
     if (n->type.kind != KIND_NONE) {
@@ -270,6 +312,7 @@ static void check_nodes(struct check *c)
         laid_out = p->nodes.at[i].type.kind == KIND_TENSOR && p->nodes.at[i].type.layout != NONE;
     }
     uint32_t outputs = 0;
+    uint32_t inputs = 0;
     for (uint32_t i = 0; i < p->nodes.len; i++) {
         c->n = &p->nodes.at[i];
         c->index = i;
@@ -282,11 +325,50 @@ static void check_nodes(struct check *c)
             check_register(c, &k);
         }
         outputs += c->n->op == OP_output;
+        inputs += c->n->op == OP_input;
+        if (p->is_function && c->n->op == OP_bootstrap) {
+            REFUSE(c, "functions do not bootstrap");
+        }
     }
     c->n = NULL;
     if (outputs != 1) {
         REFUSE(c, "it has %u outputs, it must have 1", outputs);
     }
+    if (p->is_function && inputs != 1) {
+        REFUSE(c, "the function has %u inputs, it must have 1", inputs);
+    }
+}
+
+static bool is_identifier(const char *s)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_";
+    static const char all[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
+    size_t len = strlen(s);
+    return len > 0 && len <= 63 && strspn(s, letters) > 0 && strspn(s, all) == len;
+}
+
+static void check_function(const struct check *c, uint32_t f)
+{
+    const struct prog *p = c->p;
+    const char *name = p->funcs[f].name;
+    if (p->stage == STAGE_NN || p->is_function) {
+        REFUSE(c, "function '%s' at a place that has none", name);
+    }
+    if (!is_identifier(name)) {
+        REFUSE(c, "'%s' is no name for a function", name);
+    }
+    for (uint32_t i = 0; i < f; i++) {
+        if (strcmp(p->funcs[i].name, name) == 0) {
+            REFUSE(c, "there are two functions '%s'", name);
+        }
+    }
+    struct prog view = *p;
+    view.nodes = p->funcs[f].nodes;
+    view.is_function = true;
+    view.funcs = NULL;
+    view.num_funcs = 0;
+    struct check inside = {.p = &view, .after_pass = c->after_pass};
+    check_nodes(&inside);
 }
 
 void prog_verify(const struct prog *p, const char *after_pass)
@@ -297,8 +379,12 @@ void prog_verify(const struct prog *p, const char *after_pass)
         struct prog reference = *p;
         reference.stage = STAGE_NN;
         reference.nodes = p->reference;
+        reference.is_function = false;
         struct check r = {.p = &reference, .after_pass = after_pass};
         check_nodes(&r);
+    }
+    for (uint32_t f = 0; f < p->num_funcs; f++) {
+        check_function(&c, f);
     }
     check_nodes(&c);
 }

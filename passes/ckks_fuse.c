@@ -2,7 +2,7 @@
 /*
  * ckks_fuse: one rounding for mod_down and rescale.
  *
- * Reads     rescale nodes and what they rescale, where that has no other use.
+ * Reads     rescale nodes and what they rescale, where that has no other use; of functions too.
  * Writes    mod_down with a larger `drop`, lift, sums over QP, rescale of sums.
  * Requires  levels and scales.
  * Ensures   levels and scales of all remaining values are unchanged.
@@ -132,12 +132,9 @@ static uint32_t fuse_add(struct fuse *f, const struct node *n, const uint32_t *a
     return build1(&b, OP_rescale, sum);
 }
 
-struct prog *ckks_fuse(struct prog *in, const struct opts *o)
+static struct prog *fuse(struct prog *in)
 {
-    (void)o;
     level_required(in, "ckks_fuse");
-    if (in->num_regs > 0)
-        diag_fatal(NO_LOC, "ckks_fuse: the program has its registers already");
     const struct nodes *nodes = &in->nodes;
     struct fuse f = {in, prog_derive(in, in->stage), prog_use_counts(in), NULL};
     f.now = arena_array(in->arena, nodes->len, sizeof *f.now);
@@ -154,4 +151,16 @@ struct prog *ckks_fuse(struct prog *in, const struct opts *o)
             f.now[i] = prog_copy_node(f.out, n, args);
     }
     return prog_clean(f.out);
+}
+
+struct prog *ckks_fuse(struct prog *in, const struct opts *o)
+{
+    (void)o;
+    if (in->num_regs > 0)
+        diag_fatal(NO_LOC, "ckks_fuse: the program has its registers already");
+    struct prog *p = fuse(in);
+    p->funcs = arena_array(in->arena, in->num_funcs, sizeof *p->funcs);
+    for (uint32_t f = 0; f < in->num_funcs; f++)
+        p->funcs[f] = (struct func){in->funcs[f].name, fuse(prog_of_func(in, f))->nodes};
+    return p;
 }

@@ -2,7 +2,7 @@
 /*
  * ckks_hoist: share decompositions, sink mod_down below sums.
  *
- * Reads     decompose, key_mul, mod_down, pmac, add, padd; phases and levels as level.h predicts them.
+ * Reads     decompose, key_mul, raised_mul, mod_down, pmac, add, padd, add_scalar; phases and levels as level.h predicts them.
  * Writes    the same ops in another order, and lift.
  * Requires  stage ckks without levels.
  * Ensures   equal nodes are one (so a value is decomposed once for all of its rotations); a sum has at
@@ -11,7 +11,8 @@
  * Algorithm Bossuat, Mouchet, Troncoso-Pastoriza, Hubaux, "Efficient bootstrapping for approximate
  *           homomorphic encryption with non-sparse keys" (EUROCRYPT 2021), double hoisting, as three
  *           rewrites between two runs of common-subexpression elimination:
- *           1. sums of sums become one sum, (x + constant) + y becomes (x + y) + constant;
+ *           1. sums of sums become one sum, (x + constant) + y becomes (x + y) + constant; a sum of
+ *              rotations of a raised value has one mod_down;
  *           2. plaintext products that share rotated operands take these over QP, and their sum is
  *              divided by P, instead of each operand, where the cost model says so;
  *           3. add(mod_down a, mod_down b, x) becomes add(mod_down(add(a, b)), x).
@@ -53,9 +54,14 @@ static uint32_t build_sum(struct build *b, const struct node *n, enum kind kind,
 struct flat {
     bool dissolves;
     uint32_t *value;    /* new indices */
-    uint32_t *constant; /* old indices of padd nodes */
+    uint32_t *constant; /* old indices of padd and add_scalar nodes */
     uint32_t values, constants;
 };
+
+static bool adds_constant(const struct node *n)
+{
+    return n->op == OP_padd || n->op == OP_add_scalar;
+}
 
 static void mark_dissolving(const struct prog *p, struct flat *flat)
 {
@@ -66,9 +72,9 @@ static void mark_dissolving(const struct prog *p, struct flat *flat)
         bool sum = n->op == OP_add && !narrows(p, n);
         for (uint32_t k = 0; k < n->num_args; k++) {
             const struct node *x = &nodes->at[n->args[k]];
-            bool able = x->op == OP_padd || (x->op == OP_add && !narrows(p, x));
+            bool able = adds_constant(x) || (x->op == OP_add && !narrows(p, x));
             if (able && uses[n->args[k]] == 1 && x->type.n == n->type.n)
-                flat[n->args[k]].dissolves = sum || (n->op == OP_padd && flat[i].dissolves);
+                flat[n->args[k]].dissolves = sum || (adds_constant(n) && flat[i].dissolves);
         }
     }
 }
@@ -77,7 +83,7 @@ static void collect(const struct prog *p, struct flat *flat, uint32_t i, const u
 {
     const struct node *n = &p->nodes.at[i];
     struct flat *f = &flat[i];
-    uint32_t values = 0, constants = n->op == OP_padd;
+    uint32_t values = 0, constants = adds_constant(n);
     for (uint32_t k = 0; k < n->num_args; k++) {
         const struct flat *x = &flat[n->args[k]];
         values += x->dissolves ? x->values : 1;
@@ -94,7 +100,7 @@ static void collect(const struct prog *p, struct flat *flat, uint32_t i, const u
         if (!x->dissolves)
             f->value[f->values++] = now[n->args[k]];
     }
-    if (n->op == OP_padd)
+    if (adds_constant(n))
         f->constant[f->constants++] = i;
 }
 
@@ -107,7 +113,7 @@ static struct prog *flatten(struct prog *in)
     mark_dissolving(in, flat);
     for (uint32_t i = 0; i < nodes->len; i++) {
         const struct node *n = &nodes->at[i];
-        if (n->op != OP_add && n->op != OP_padd) {
+        if (n->op != OP_add && !adds_constant(n)) {
             now[i] = prog_copy_node(p, n, mapped_args(in, n, now));
             continue;
         }
@@ -269,36 +275,46 @@ static bool same_phase(const struct level_plan *plan, uint32_t a, uint32_t b)
     return plan->at[a].phase == plan->at[b].phase && plan->at[a].pending == plan->at[b].pending;
 }
 
+struct sinking {
+    struct prog *in, *out;
+    struct level_plan plan;
+    const uint32_t *uses;
+    uint32_t *now;
+    bool only_raised; /* quotients of raised_mul only */
+};
+
 /* Whether operand x of a sum can leave its mod_down to the sum */
-static bool sinks(const struct prog *p, const uint32_t *uses, uint32_t x)
+static bool sinks(const struct sinking *s, uint32_t x)
 {
-    return uses[x] == 1 && is_divided(p, x);
+    const struct nodes *nodes = &s->in->nodes;
+    return s->uses[x] == 1 && is_divided(s->in, x) &&
+           (!s->only_raised || nodes->at[nodes->at[x].args[0]].op == OP_raised_mul);
 }
 
-static uint32_t sink_sum(struct prog *p, const struct prog *in, const struct level_plan *plan,
-                         const uint32_t *uses, uint32_t i, const uint32_t *now)
+static uint32_t sink_sum(struct sinking *s, uint32_t i)
 {
-    const struct node *n = &in->nodes.at[i];
-    struct build b = build_like(p, n);
-    uint32_t *rest = arena_array(in->arena, n->num_args, sizeof *rest), rests = 0;
-    uint32_t *inner = arena_array(in->arena, n->num_args, sizeof *inner);
-    bool *done = arena_array(in->arena, n->num_args, sizeof *done);
+    const struct node *n = &s->in->nodes.at[i];
+    struct build b = build_like(s->out, n);
+    struct arena *a = s->in->arena;
+    uint32_t *rest = arena_array(a, n->num_args, sizeof *rest), rests = 0;
+    uint32_t *inner = arena_array(a, n->num_args, sizeof *inner);
+    bool *done = arena_array(a, n->num_args, sizeof *done);
     for (uint32_t k = 0; k < n->num_args; k++) {
         if (done[k])
             continue;
         uint32_t inners = 0;
-        for (uint32_t j = k; j < n->num_args && sinks(in, uses, n->args[k]); j++)
-            if (sinks(in, uses, n->args[j]) && same_phase(plan, n->args[k], n->args[j])) {
+        for (uint32_t j = k; j < n->num_args && sinks(s, n->args[k]); j++)
+            if (sinks(s, n->args[j]) && same_phase(&s->plan, n->args[k], n->args[j])) {
                 done[j] = true;
-                inner[inners++] = p->nodes.at[now[n->args[j]]].args[0];
+                inner[inners++] = s->out->nodes.at[s->now[n->args[j]]].args[0];
             }
         if (inners < 2) {
-            rest[rests++] = now[n->args[k]];
+            rest[rests++] = s->now[n->args[k]];
             continue;
         }
         struct node wide = *n; /* only the outermost sum may be the one that repeats sooner */
         if (rests > 0 || inners < n->num_args)
-            wide.type.n = p->nodes.at[now[n->args[k]]].type.n;
+            wide.type.n = s->out->nodes.at[s->now[n->args[k]]].type.n;
         uint32_t sum = build_sum(&b, &wide, KIND_CTX, inner, inners);
         build_int(&b, KEY_drop, 0);
         rest[rests++] = build1(&b, OP_mod_down, sum);
@@ -306,32 +322,55 @@ static uint32_t sink_sum(struct prog *p, const struct prog *in, const struct lev
     return rests == 1 ? rest[0] : build_sum(&b, n, KIND_CT, rest, rests);
 }
 
-static struct prog *sink_divisions(struct prog *in)
+static struct prog *sink_divisions(struct prog *in, const struct level_plan *rules,
+                                   bool only_raised)
 {
     const struct nodes *nodes = &in->nodes;
-    const uint32_t *uses = prog_use_counts(in);
-    struct level_plan plan = {.rules = level_rules_default(0)};
-    level_plan(&plan, in);
-    struct prog *p = prog_derive(in, in->stage);
-    uint32_t *now = arena_array(in->arena, nodes->len, sizeof *now);
+    struct sinking s = {.in = in,
+                        .out = prog_derive(in, in->stage),
+                        .plan = *rules,
+                        .uses = prog_use_counts(in),
+                        .now = arena_array(in->arena, nodes->len, sizeof *s.now),
+                        .only_raised = only_raised};
+    s.plan.at = NULL;
+    level_plan(&s.plan, in);
     for (uint32_t i = 0; i < nodes->len; i++) {
         const struct node *n = &nodes->at[i];
         bool sum = n->op == OP_add && n->type.kind == KIND_CT && n->num_args > 1;
-        now[i] = sum ? sink_sum(p, in, &plan, uses, i, now)
-                     : prog_copy_node(p, n, mapped_args(in, n, now));
+        s.now[i] = sum ? sink_sum(&s, i) : prog_copy_node(s.out, n, mapped_args(in, n, s.now));
     }
-    return p;
+    return s.out;
+}
+
+static bool any_raised(const struct prog *p)
+{
+    for (uint32_t i = 0; i < p->nodes.len; i++)
+        if (p->nodes.at[i].op == OP_raised_mul)
+            return true;
+    return false;
+}
+
+struct prog *ckks_hoist_at(struct prog *in, struct cost_ring ring, const struct level_plan *rules)
+{
+    struct prog *p = flatten(prog_clean(in));
+    if (any_raised(p))
+        p = sink_divisions(p, rules, true);
+    struct level_plan plan = *rules;
+    plan.at = NULL;
+    level_plan(&plan, p);
+    if (ring.log_n == 0) {
+        uint32_t slots = 1;
+        for (uint32_t i = 0; i < p->nodes.len; i++)
+            slots = p->nodes.at[i].type.n > slots ? p->nodes.at[i].type.n : slots;
+        ring = level_guess_ring(slots, (uint32_t)plan.top + 1);
+    }
+    p = extend_products(p, &plan, ring);
+    return prog_clean(sink_divisions(prog_clean(p), rules, false));
 }
 
 struct prog *ckks_hoist(struct prog *in, const struct opts *o)
 {
     level_refused(in, "ckks_hoist");
-    struct prog *p = flatten(prog_clean(in));
-    struct level_plan plan = {.rules = level_rules_default(o->precision)};
-    level_plan(&plan, p);
-    uint32_t slots = 1;
-    for (uint32_t i = 0; i < p->nodes.len; i++)
-        slots = p->nodes.at[i].type.n > slots ? p->nodes.at[i].type.n : slots;
-    p = extend_products(p, &plan, level_guess_ring(slots, (uint32_t)plan.top + 1));
-    return prog_clean(sink_divisions(prog_clean(p)));
+    struct level_plan rules = {.rules = level_rules_default(o->precision)};
+    return ckks_hoist_at(in, (struct cost_ring){0}, &rules);
 }

@@ -2,13 +2,14 @@
 /*
  * ckks_regs: order for memory, assign buffers by liveness.
  *
- * Reads     levels, kinds, layers; parameters.
+ * Reads     levels, kinds, layers; parameters; of the program and its functions.
  * Writes    the order of the nodes (sums of many become chains of two), reg of every value,
  *           p->num_regs, p->reg_words.
  * Requires  ckks_params, ckks_level.
  * Ensures   a layer's nodes stay together as far as dependencies allow; values that live at the same
  *           time have different registers, except where rt.h lets a result take over an operand that
- *           dies; every register holds its largest value.
+ *           dies; every register holds its largest value. Functions share their registers, since one
+ *           ends before another starts; values of the program that live across a call are in others.
  * Refuses   nothing.
  * Algorithm List scheduling: of the nodes that are ready in the layer at hand, the one that frees most,
  *           else the first in program order (which is babies first, then giant step by giant step).
@@ -28,9 +29,12 @@ static uint64_t value_words(const struct params *q, const struct type *t)
     case KIND_CT3:
         return 3 * limbs * n;
     case KIND_CTX:
+    case KIND_RAISED:
         return 2 * all * n;
     case KIND_DIGITS:
         return (limbs + q->alpha - 1) / q->alpha * all * n;
+    case KIND_SPARSE:
+        return 2 * limbs * n;
     default:
         return 0;
     }
@@ -223,6 +227,7 @@ struct regs {
     uint64_t *words;
     bool *busy;
     uint32_t len, cap, cap_busy;
+    uint32_t of_functions; /* the first so many */
 };
 
 static bool in_place(enum op op)
@@ -231,6 +236,9 @@ static bool in_place(enum op op)
     case OP_add:
     case OP_sub:
     case OP_padd:
+    case OP_add_scalar:
+    case OP_times_i:
+    case OP_relabel:
     case OP_lift:
     case OP_mod_down:
     case OP_rescale:
@@ -242,11 +250,12 @@ static bool in_place(enum op op)
     }
 }
 
-/* `own`: the register of the first operand if it may be taken over, else NONE; wins ties. */
-static uint32_t take(struct regs *r, uint64_t words, uint32_t own)
+/* Of the registers from `first` on. `own`: that of the first operand if it may be taken over, else
+ * NONE; wins ties. */
+static uint32_t take(struct regs *r, uint64_t words, uint32_t own, uint32_t first)
 {
     uint32_t fit = NONE, largest = NONE;
-    for (uint32_t k = 0; k < r->len; k++) {
+    for (uint32_t k = first; k < r->len; k++) {
         if (r->busy[k])
             continue;
         if (r->words[k] >= words && (fit == NONE || r->words[k] < r->words[fit] ||
@@ -271,11 +280,29 @@ static uint32_t take(struct regs *r, uint64_t words, uint32_t own)
     return fit;
 }
 
-static void assign(struct prog *p)
+/* Whether each value is still needed after a call that comes after it */
+static bool *across_calls(const struct prog *p)
+{
+    const struct nodes *nodes = &p->nodes;
+    bool *across = arena_array(p->arena, nodes->len, sizeof *across);
+    uint32_t *call = arena_array(p->arena, nodes->len, sizeof *call); /* the last one before: + 1 */
+    for (uint32_t i = 0, last = 0; i < nodes->len; i++) {
+        call[i] = last;
+        last = nodes->at[i].op == OP_call ? i + 1 : last;
+    }
+    for (uint32_t i = 0; i < nodes->len; i++)
+        for (uint32_t k = 0; k < nodes->at[i].num_args; k++) {
+            uint32_t x = nodes->at[i].args[k];
+            across[x] = across[x] || call[i] > x + 1;
+        }
+    return across;
+}
+
+static void assign(struct prog *p, struct regs *r)
 {
     struct nodes *nodes = &p->nodes;
-    struct regs r = {.arena = p->arena};
     uint32_t *uses = prog_use_counts(p);
+    bool *across = across_calls(p);
     for (uint32_t i = 0; i < nodes->len; i++) {
         struct node *n = &nodes->at[i];
         uint64_t words = value_words(&p->params, &n->type);
@@ -285,26 +312,48 @@ static void assign(struct prog *p)
             uint32_t x = n->args[k], reg = nodes->at[x].reg;
             if (--uses[x] > 0 || !reuse)
                 continue;
-            r.busy[reg] = false;
+            r->busy[reg] = false;
             own = k == 0 ? reg : own;
         }
         if (words > 0)
-            n->reg = take(&r, words, own);
+            n->reg = take(r, words, own, across[i] ? r->of_functions : 0);
         for (uint32_t k = 0; k < n->num_args; k++)
             if (uses[n->args[k]] == 0 && nodes->at[n->args[k]].reg != n->reg)
-                r.busy[nodes->at[n->args[k]].reg] = false;
+                r->busy[nodes->at[n->args[k]].reg] = false;
         if (uses[i] == 0 && words > 0 && n->op != OP_input)
-            r.busy[n->reg] = false;
+            r->busy[n->reg] = false;
     }
-    p->num_regs = r.len;
-    p->reg_words = r.words;
+}
+
+/* Functions first, each on all registers of those before it */
+static struct func *assign_functions(const struct prog *in, struct regs *r)
+{
+    struct func *funcs = arena_array(in->arena, in->num_funcs, sizeof *funcs);
+    for (uint32_t f = 0; f < in->num_funcs; f++) {
+        struct prog *p = prog_of_func(in, f);
+        level_required(p, "ckks_regs");
+        p = reorder(split_sums(p));
+        for (uint32_t k = 0; k < r->len; k++)
+            r->busy[k] = false;
+        assign(p, r);
+        funcs[f] = (struct func){in->funcs[f].name, p->nodes};
+    }
+    for (uint32_t k = 0; k < r->len; k++)
+        r->busy[k] = false;
+    r->of_functions = r->len;
+    return funcs;
 }
 
 struct prog *ckks_regs(struct prog *in, const struct opts *o)
 {
     (void)o;
     level_required(in, "ckks_regs");
+    struct regs r = {.arena = in->arena};
+    struct func *funcs = assign_functions(in, &r);
     struct prog *p = reorder(split_sums(in));
-    assign(p);
+    p->funcs = funcs;
+    assign(p, &r);
+    p->num_regs = r.len;
+    p->reg_words = r.words;
     return p;
 }

@@ -73,6 +73,29 @@ double cost_key_mul(struct cost_ring r, int level)
            l * limb(COST_pointwise, r.log_n);
 }
 
+/* One digit, which needs no decomposition */
+double cost_raised_mul(struct cost_ring r, int level)
+{
+    double l = level + 1, all = l + r.num_p;
+    return 2 * all * (limb(COST_key, r.log_n) + limb(COST_permute, r.log_n)) +
+           l * limb(COST_pointwise, r.log_n);
+}
+
+/* Key switching over q_0 p_0 */
+static double cost_encapsulate(struct cost_ring r)
+{
+    struct cost_ring one = {r.log_n, 1, 1};
+    return cost_decompose(one, 0) + cost_key_mul(one, 0) + cost_mod_down(one, 0);
+}
+
+/* q_0 to coefficients, these to every other prime: c0 of Q_level, c1 of Q_level P */
+static double cost_mod_raise(struct cost_ring r, int level)
+{
+    double limbs = 2. * level + r.num_p;
+    return 2 * limb(COST_ntt, r.log_n) +
+           limbs * (limb(COST_ntt, r.log_n) + limb(COST_pointwise, r.log_n));
+}
+
 /* Both halves: `gone` limbs to coefficients, converted to the `left` ones, subtracted there. */
 static double divide(uint32_t log_n, double gone, double left)
 {
@@ -103,12 +126,14 @@ double cost_pmac_period(struct cost_ring r, int level, bool extended, uint32_t t
     return 2 * limbs * terms * limb(runs ? COST_mac_run : COST_mac, r.log_n);
 }
 
-double cost_node(const struct prog *p, const struct node *n)
+static double cost_nodes(const struct prog *p, const struct nodes *nodes);
+
+static double cost_in(const struct prog *p, const struct nodes *nodes, const struct node *n)
 {
     if (p->stage != STAGE_CKKS || n->num_args == 0 || p->params.log_n == 0)
         return 0;
     struct cost_ring r = {p->params.log_n, p->params.alpha, p->params.num_p};
-    const struct type *x = &p->nodes.at[n->args[0]].type;
+    const struct type *x = &nodes->at[n->args[0]].type;
     if (x->level < 0)
         return 0;
     bool extended = x->kind == KIND_CTX;
@@ -120,6 +145,12 @@ double cost_node(const struct prog *p, const struct node *n)
         return cost_decompose(r, x->level);
     case OP_key_mul:
         return cost_key_mul(r, x->level);
+    case OP_encapsulate:
+        return cost_encapsulate(r);
+    case OP_mod_raise:
+        return cost_mod_raise(r, n->type.level);
+    case OP_raised_mul:
+        return cost_raised_mul(r, x->level);
     case OP_mod_down: {
         double drop = (double)node_int(n, KEY_drop);
         return divide(r.log_n, r.num_p + drop, x->level + 1 - drop);
@@ -136,22 +167,42 @@ double cost_node(const struct prog *p, const struct node *n)
     case OP_add:
     case OP_sub:
         return parts * limbs * point * (n->num_args - 1);
+    case OP_comb:
+        return parts * limbs * point * n->num_args;
     case OP_padd:
+    case OP_add_scalar:
         return limbs * point;
     case OP_lift:
     case OP_raise_scale:
+    case OP_times_i:
         return parts * limbs * point;
+    case OP_call: {
+        int64_t f = node_int(n, KEY_func);
+        return f >= 0 && f < p->num_funcs ? cost_nodes(p, &p->funcs[f].nodes) : 0;
+    }
     default:
         return 0;
     }
 }
 
-double cost_prog(const struct prog *p)
+/* Functions do not call functions, so this ends. */
+static double cost_nodes(const struct prog *p, const struct nodes *nodes)
 {
     double ns = 0;
-    for (uint32_t i = 0; i < p->nodes.len; i++)
-        ns += cost_node(p, &p->nodes.at[i]);
+    for (uint32_t i = 0; i < nodes->len; i++)
+        if (nodes == &p->nodes || nodes->at[i].op != OP_call)
+            ns += cost_in(p, nodes, &nodes->at[i]);
     return ns;
+}
+
+double cost_node(const struct prog *p, const struct node *n)
+{
+    return cost_in(p, &p->nodes, n);
+}
+
+double cost_prog(const struct prog *p)
+{
+    return cost_nodes(p, &p->nodes);
 }
 
 /* "ntt.14 20000"; '#' starts a comment. Figures that the file does not name keep their value. */

@@ -159,7 +159,8 @@ static void mark_maps_and_consts(struct tables *t)
         if (m->out_layout != NONE)
             t->layouts.used[m->out_layout] = true;
         for (uint32_t k = 0; k < m->num_terms; k++) {
-            t->consts.used[m->term[k].weight] = true;
+            if (m->term[k].weight != NONE)
+                t->consts.used[m->term[k].weight] = true;
             if (m->term[k].in_layout != NONE)
                 t->layouts.used[m->term[k].in_layout] = true;
         }
@@ -202,7 +203,9 @@ static uint32_t add_map(struct prog *q, struct map *seen, const struct lmap *m)
         return prog_add_map(q, m);
     struct str b;
     str_init(&b, q->arena);
+    uint32_t dft[3] = {m->dft.first, m->dft.last, m->dft.inverse};
     str_addn(&b, (const char *)m->out, sizeof m->out);
+    str_addn(&b, (const char *)dft, sizeof dft);
     str_addn(&b, (const char *)m->term, m->num_terms * sizeof *m->term);
     bool is_new;
     uint64_t *at = map_put(seen, b.s, b.len, &is_new);
@@ -230,7 +233,7 @@ static void copy_layouts_and_maps(struct tables *t, struct prog *q)
         struct lterm *term = arena_array(q->arena, m.num_terms, sizeof *term);
         for (uint32_t k = 0; k < m.num_terms; k++) {
             term[k] = m.term[k];
-            term[k].weight = t->consts.now[term[k].weight];
+            term[k].weight = renumbered(&t->consts, term[k].weight);
             term[k].in_layout = renumbered(&t->layouts, term[k].in_layout);
         }
         m.term = term;
@@ -266,11 +269,16 @@ struct prog *prog_compact(struct prog *in)
                        .maps = keep_none(in->arena, in->num_maps)};
     mark_nodes(&t, &in->nodes);
     mark_nodes(&t, &in->reference);
+    for (uint32_t f = 0; f < in->num_funcs; f++)
+        mark_nodes(&t, &in->funcs[f].nodes);
     mark_maps_and_consts(&t);
     struct prog *q = prog_derive(in, in->stage);
     copy_consts(&t, q);
     copy_layouts_and_maps(&t, q);
     q->nodes = renumber_nodes(&t, &in->nodes);
     q->reference = renumber_nodes(&t, &in->reference);
+    q->funcs = arena_array(in->arena, in->num_funcs, sizeof *q->funcs);
+    for (uint32_t f = 0; f < in->num_funcs; f++)
+        q->funcs[f] = (struct func){in->funcs[f].name, renumber_nodes(&t, &in->funcs[f].nodes)};
     return q;
 }

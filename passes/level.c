@@ -3,12 +3,18 @@
 
 #include <math.h>
 
-enum { Q0_BITS = 50, OUTPUT_HEADROOM = 12 }; /* sign, |value| <= 2^10, and one bit to spare */
+/* The last prime, and that of programs that bootstrap. Headroom: sign, |value| <= 2^10, a bit to spare */
+enum { Q0_BITS = 50, OUTPUT_HEADROOM = 12 };
+
+uint32_t level_base(double precision, double q0_bits)
+{
+    return precision + OUTPUT_HEADROOM <= q0_bits ? 1 : 2;
+}
 
 struct level_rules level_rules_default(uint32_t precision)
 {
     double p = precision ? precision : 27;
-    return (struct level_rules){p, p <= 31 ? 50 : p, p + OUTPUT_HEADROOM <= Q0_BITS ? 1 : 2};
+    return (struct level_rules){p, p <= 31 ? 50 : p, level_base(p, Q0_BITS)};
 }
 
 struct level_rules level_rules_of(const struct prog *p)
@@ -16,7 +22,8 @@ struct level_rules level_rules_of(const struct prog *p)
     const struct params *q = &p->params;
     struct level_rules r = level_rules_default((uint32_t)lround(log2(q->scale)));
     if (q->num_q > 1)
-        r.prime_bits = round(log2((double)q->q[q->num_q - 1]));
+        r.prime_bits = round(log2((double)q->q[q->boot_level ? q->boot_level : q->num_q - 1]));
+    r.base = level_base(r.precision, round(log2((double)q->q[0])));
     return r;
 }
 
@@ -88,7 +95,7 @@ static void phase_of_sum(struct level_plan *l, const struct node *n, struct valu
     l->rescales_product = true;
 }
 
-static void find_phase(struct level_plan *l, const struct prog *p, uint32_t i)
+void level_phase(struct level_plan *l, const struct prog *p, uint32_t i)
 {
     const struct node *n = &p->nodes.at[i];
     struct value_plan *v = &l->at[i];
@@ -104,7 +111,10 @@ static void find_phase(struct level_plan *l, const struct prog *p, uint32_t i)
         v->pending = 1;
         break;
     case OP_pmac:
-        v->phase = PHASE_WIDE;
+        v->phase = node_attr(n, KEY_keep) ? PHASE_PRODUCT : PHASE_WIDE;
+        v->pending = 1;
+        if (l->canonical || v->phase == PHASE_PRODUCT)
+            break;
         for (uint32_t k = 0; k < n->num_args; k++) {
             int primes = plain_primes(&l->rules, used_phase(&l->at[n->args[k]]));
             v->pending = primes > v->pending ? primes : v->pending;
@@ -114,11 +124,20 @@ static void find_phase(struct level_plan *l, const struct prog *p, uint32_t i)
     case OP_sub:
         phase_of_sum(l, n, v);
         break;
+    case OP_comb:
+        v->phase = PHASE_WIDE;
+        v->pending = 1;
+        break;
     case OP_padd:
+    case OP_add_scalar:
         v->phase = used_phase(&l->at[n->args[0]]);
         v->pending = v->phase == PHASE_DATA ? 0 : l->at[n->args[0]].pending;
         break;
     case OP_output:
+    case OP_bootstrap:
+    case OP_encapsulate:
+    case OP_mod_raise:
+    case OP_raised_mul:
         break;
     case OP_mod_down:
         if (node_int(n, KEY_drop) != 0)
@@ -127,6 +146,7 @@ static void find_phase(struct level_plan *l, const struct prog *p, uint32_t i)
     case OP_decompose:
     case OP_key_mul:
     case OP_lift:
+    case OP_times_i:
         v->phase = l->at[n->args[0]].phase;
         v->pending = l->at[n->args[0]].pending;
         break;
@@ -163,6 +183,15 @@ static void want_res(struct level_plan *l, const struct prog *p, uint32_t i, int
     add_want(p, v->pending ? &v->res : &v->raw, level, exact);
 }
 
+void level_want(struct level_plan *l, const struct prog *p, uint32_t i, bool res, int level,
+                bool exact)
+{
+    if (res)
+        want_res(l, p, i, level, exact);
+    else
+        want_raw(l, p, i, level, exact);
+}
+
 static bool any_exact(const struct want *w)
 {
     for (; w; w = w->next)
@@ -178,10 +207,14 @@ static bool takes_res(const struct level_plan *l, const struct prog *p, uint32_t
     const struct value_plan *v = &l->at[n->args[k]];
     switch (n->op) {
     case OP_mul:
+    case OP_comb:
     case OP_output:
+    case OP_bootstrap:
+    case OP_encapsulate:
         return true;
     case OP_pmac:
     case OP_padd:
+    case OP_add_scalar:
         return v->phase == PHASE_WIDE;
     case OP_add:
     case OP_sub:
@@ -195,7 +228,7 @@ static void want_operands(struct level_plan *l, const struct prog *p, uint32_t i
                           bool exact, bool as_res)
 {
     const struct node *n = &p->nodes.at[i];
-    if (n->op == OP_pmac)
+    if (n->op == OP_pmac || n->op == OP_comb)
         exact = false; /* plaintext scales take up any difference */
     if ((n->op == OP_add || n->op == OP_sub) && n->num_args > 1)
         exact = true;
@@ -224,20 +257,70 @@ static bool is_made(const struct node *n, enum phase phase, const struct want *f
 /* A rotation, or a sum with a constant: rescaling may as well come before */
 static bool is_transparent(const struct prog *p, const struct node *n)
 {
-    if (n->op == OP_padd)
+    if (n->op == OP_padd || n->op == OP_add_scalar || n->op == OP_times_i)
         return true;
     if (n->op != OP_mod_down)
         return false;
     const struct node *x = &p->nodes.at[n->args[0]];
-    return x->op == OP_key_mul && node_attr(x, KEY_by);
+    return x->op == OP_key_mul && (node_attr(x, KEY_by) || node_attr(x, KEY_conjugate));
 }
 
-static void find_levels(struct level_plan *l, const struct prog *p, uint32_t i)
+static void wanted_above(struct level_plan *l, uint32_t i, int wanted, int available)
+{
+    if (wanted - available <= l->missing)
+        return;
+    l->over = i;
+    l->missing = wanted - available;
+}
+
+/* Ops whose operand or result have a level of their own, whatever is wanted */
+static void find_fixed(struct level_plan *l, const struct prog *p, uint32_t i)
+{
+    const struct node *n = &p->nodes.at[i];
+    int wanted = l->at[i].raw ? l->at[i].raw->level : 0;
+    switch (n->op) {
+    case OP_input:
+        l->top = wanted > l->top ? wanted : l->top;
+        if (l->input_scale != 0)
+            wanted_above(l, i, wanted, l->input_level);
+        else if (p->params.boot_level)
+            wanted_above(l, i, wanted, (int)p->params.boot_level);
+        break;
+    case OP_bootstrap:
+        l->boot_top = wanted > l->boot_top ? wanted : l->boot_top;
+        if (p->params.boot_level)
+            wanted_above(l, i, wanted, (int)p->params.boot_level);
+        want_res(l, p, n->args[0], 1, true);
+        break;
+    case OP_encapsulate:
+        want_res(l, p, n->args[0], 0, false);
+        break;
+    case OP_mod_raise:
+        wanted_above(l, i, wanted, l->raise_level);
+        want_raw(l, p, n->args[0], 0, false);
+        break;
+    default:
+        break;
+    }
+}
+
+static bool is_fixed(const struct node *n)
+{
+    return n->op == OP_input || n->op == OP_bootstrap || n->op == OP_encapsulate ||
+           n->op == OP_mod_raise;
+}
+
+void level_demand(struct level_plan *l, const struct prog *p, uint32_t i)
 {
     const struct node *n = &p->nodes.at[i];
     struct value_plan *v = &l->at[i];
     if (n->op == OP_output) {
         want_operands(l, p, i, (int)l->rules.base - 1, true, false);
+        return;
+    }
+    if (is_fixed(n)) {
+        if (v->raw)
+            find_fixed(l, p, i);
         return;
     }
     v->through = v->res && (!is_ciphertext(n) || (is_transparent(p, n) && !v->raw));
@@ -262,30 +345,53 @@ static void find_levels(struct level_plan *l, const struct prog *p, uint32_t i)
             want_operands(l, p, i, w->level, any_exact(v->raw), false);
 }
 
+/* False where fresh ciphertexts of scale D^2 would have to be rescaled */
+static bool plan_with(struct level_plan *l, const struct prog *p, bool input_is_data)
+{
+    bool rescaled = false;
+    l->input_is_data = input_is_data;
+    l->top = l->boot_top = l->missing = 0;
+    l->over = NONE;
+    l->rescales_product = false;
+    for (uint32_t i = 0; i < p->nodes.len; i++) {
+        l->at[i].raw = l->at[i].res = NULL;
+        level_phase(l, p, i);
+    }
+    for (uint32_t i = p->nodes.len; i-- > 0;) {
+        level_demand(l, p, i);
+        rescaled = rescaled || (p->nodes.at[i].op == OP_input && l->at[i].res);
+    }
+    return !rescaled;
+}
+
+static int highest_level(const struct level_plan *l)
+{
+    return l->top > l->boot_top ? l->top : l->boot_top;
+}
+
 void level_plan(struct level_plan *l, const struct prog *p)
 {
-    uint32_t len = p->nodes.len;
     if (!l->at)
-        l->at = arena_array(p->arena, len, sizeof *l->at);
-    l->input_is_data = false;
-    for (bool again = true; again;) {
-        again = false;
-        l->top = 0;
-        l->rescales_product = false;
-        for (uint32_t i = 0; i < len; i++) {
-            l->at[i].raw = l->at[i].res = NULL;
-            find_phase(l, p, i);
-        }
-        for (uint32_t i = len; i-- > 0;) {
-            find_levels(l, p, i);
-            if (p->nodes.at[i].op != OP_input)
-                continue;
-            if (l->at[i].raw && l->at[i].raw->level > l->top)
-                l->top = l->at[i].raw->level;
-            again = again || (l->at[i].res && !l->input_is_data);
-        }
-        l->input_is_data = l->input_is_data || again;
+        l->at = arena_array(p->arena, p->nodes.len, sizeof *l->at);
+    if (l->input_scale != 0) {
+        plan_with(l, p, true);
+        return;
     }
+    bool product = plan_with(l, p, false);
+    if (product && l->boot_top == 0)
+        return;
+    /* what follows a bootstrap may have less room than the input: where DATA needs less, it is that */
+    int highest = highest_level(l);
+    plan_with(l, p, true);
+    if (product && highest <= highest_level(l))
+        plan_with(l, p, false);
+}
+
+void level_room(struct level_plan *l)
+{
+    double room = l->rules.precision + 4; /* raise_scale factors of 16 and more */
+    if (l->rescales_product && l->rules.prime_bits < room)
+        l->rules.prime_bits = fmin(room, 50);
 }
 
 int level_of(const struct level_plan *l, uint32_t node)
@@ -300,7 +406,7 @@ struct apply {
     struct level_plan *plan;
     const struct prog *in;
     struct prog *out;
-    double *data; /* [num_q] canonical scale of DATA */
+    const double *data; /* [num_q] canonical scale of DATA */
     bool failed;
 };
 
@@ -311,15 +417,17 @@ static double prime(const struct apply *a, int level)
 
 static void canonical_scales(struct apply *a)
 {
-    int top = a->plan->top;
-    a->data = arena_array(a->in->arena, (size_t)top + 1, sizeof *a->data);
-    a->data[top] = a->in->params.scale;
+    const struct params *q = &a->in->params;
+    int top = q->boot_level ? (int)q->boot_level : a->plan->top;
+    double *data = arena_array(a->in->arena, (size_t)top + 1, sizeof *data);
+    data[top] = q->scale;
     for (int l = top; l > 0; l--) {
-        double d = a->data[l], ratio = prime(a, l) / d;
+        double d = data[l], ratio = prime(a, l) / d;
         /* With large primes D never grows towards level 0, so that factors stay below 2^50. */
         double times = prime(a, l) > 0x1p49 ? floor(ratio) : round(ratio);
-        a->data[l - 1] = ratio < 8 ? d : d * (times * d / prime(a, l));
+        data[l - 1] = ratio < 8 ? d : d * (times * d / prime(a, l));
     }
+    a->data = data;
 }
 
 static double wide_scale(const struct apply *a, int level, int pending)
@@ -400,7 +508,9 @@ static uint32_t emit_pmac(struct apply *a, uint32_t i, const uint32_t *args, int
 {
     const struct node *n = &a->in->nodes.at[i];
     struct build b = build_like(a->out, n);
-    double target = wide_scale(a, level, a->plan->at[i].pending);
+    const struct attr *keep = node_attr(n, KEY_keep);
+    double target = keep ? type_at(a, args[0])->scale * exp2((double)keep->v.i)
+                         : wide_scale(a, level, a->plan->at[i].pending);
     uint32_t len;
     const int64_t *in = node_ints(n, KEY_in, &len), *baby = node_ints(n, KEY_baby, &len);
     uint32_t *part = arena_array(a->in->arena, len, sizeof *part), parts = 0, left = len;
@@ -428,6 +538,8 @@ static uint32_t emit_pmac(struct apply *a, uint32_t i, const uint32_t *args, int
         build_ints(&b, KEY_baby, x_baby, count);
         build_int(&b, KEY_period, node_int(n, KEY_period));
         build_real(&b, KEY_pt_scale, target / scale);
+        if (keep)
+            build_int(&b, KEY_keep, keep->v.i);
         part[parts++] = build_node(&b, OP_pmac, x, count);
         left -= count;
     }
@@ -483,12 +595,54 @@ static uint32_t emit_sum(struct apply *a, uint32_t i, uint32_t *args, int level)
     return NONE;
 }
 
+static uint32_t emit_comb(struct apply *a, uint32_t i, const uint32_t *args, int level)
+{
+    const struct node *n = &a->in->nodes.at[i];
+    struct build b = build_like(a->out, n);
+    const struct attr *factors = node_attr(n, KEY_factors);
+    build_reals(&b, KEY_factors, factors->v.reals, factors->len);
+    build_real(&b, KEY_constant, node_real(n, KEY_constant));
+    build_real(&b, KEY_to_scale, wide_scale(a, level, a->plan->at[i].pending));
+    return build_node(&b, OP_comb, args, n->num_args);
+}
+
+static uint32_t emit_mod_raise(struct apply *a, uint32_t i, const uint32_t *args, int level)
+{
+    const struct node *n = &a->in->nodes.at[i];
+    struct build b = build_like(a->out, n);
+    build_int(&b, KEY_slots, node_int(n, KEY_slots));
+    build_real(&b, KEY_modulus, node_real(n, KEY_modulus));
+    build_int(&b, KEY_to, level);
+    return build_node(&b, OP_mod_raise, args, 1);
+}
+
+static uint32_t emit_bootstrap(struct apply *a, uint32_t i, const uint32_t *args)
+{
+    struct node n = a->in->nodes.at[i];
+    n.type.level = (int32_t)a->in->params.boot_level;
+    n.type.scale = a->data[n.type.level];
+    return prog_copy_node(a->out, &n, args);
+}
+
+/* The level at which node i takes its operands when it is made at `level` */
+static int operand_level(const struct node *n, int level)
+{
+    return n->op == OP_bootstrap ? 1 : n->op == OP_encapsulate || n->op == OP_mod_raise ? 0 : level;
+}
+
 static uint32_t emit_op(struct apply *a, uint32_t i, int level, bool as_res)
 {
     const struct node *n = &a->in->nodes.at[i];
     uint32_t *args = arena_array(a->in->arena, n->num_args, sizeof *args);
     for (uint32_t k = 0; k < n->num_args; k++)
-        args[k] = fetch(a, n->args[k], as_res || takes_res(a->plan, a->in, i, k), level);
+        args[k] = fetch(a, n->args[k], as_res || takes_res(a->plan, a->in, i, k),
+                        operand_level(n, level));
+    if (n->op == OP_bootstrap)
+        return emit_bootstrap(a, i, args);
+    if (n->op == OP_mod_raise)
+        return emit_mod_raise(a, i, args, level);
+    if (n->op == OP_comb)
+        return emit_comb(a, i, args, level);
     if (n->op == OP_pmac)
         return emit_pmac(a, i, args, level);
     if (n->op == OP_add || n->op == OP_sub)
@@ -506,16 +660,14 @@ static void emit_output(struct apply *a, uint32_t i)
             BUG("operands 0 and %u of the output have different scales", k);
 }
 
-double level_input_scale(const struct level_plan *l, double data_scale)
-{
-    return l->input_is_data ? data_scale : data_scale * data_scale;
-}
-
 static uint32_t emit_input(struct apply *a, uint32_t i)
 {
+    const struct level_plan *l = a->plan;
     struct node n = a->in->nodes.at[i];
-    n.type.level = a->plan->top;
-    n.type.scale = level_input_scale(a->plan, a->in->params.scale);
+    bool fixed = l->input_scale != 0;
+    double data = a->data[l->top];
+    n.type.level = fixed ? l->input_level : l->top;
+    n.type.scale = fixed ? l->input_scale : l->input_is_data ? data : data * data;
     return prog_copy_node(a->out, &n, NULL);
 }
 
@@ -547,8 +699,9 @@ static void make(struct apply *a, uint32_t i, struct want *wants, bool as_res)
 /* NULL where a sum would have unequal scales: its at[].force was raised, plan again. */
 static struct prog *apply(struct level_plan *l, const struct prog *p)
 {
-    struct apply a = {l, p, prog_derive(p, STAGE_CKKS), NULL, false};
-    canonical_scales(&a);
+    struct apply a = {l, p, prog_derive(p, STAGE_CKKS), l->canonical, false};
+    if (!a.data)
+        canonical_scales(&a);
     for (uint32_t i = 0; i < p->nodes.len && !a.failed; i++) {
         const struct node *n = &p->nodes.at[i];
         struct value_plan *v = &l->at[i];
@@ -577,7 +730,7 @@ struct prog *level_solve(struct level_plan *l, const struct prog *p)
     struct prog *out = NULL;
     while (!out) {
         level_plan(l, p);
-        if (l->top >= (int)p->params.num_q)
+        if (l->top >= (int)p->params.num_q || l->over != NONE)
             return NULL;
         out = apply(l, p);
     }

@@ -33,24 +33,43 @@ uint32_t pipeline_ran(const struct prog *p);
 
 /* ---- shared by passes ----------------------------------------------------------------------- */
 
-/* cse.c: merge equal PURE nodes, then drop unused ones. Any stage. */
+struct level_plan;
+struct cost_ring { uint32_t log_n, alpha, num_p; };
+
+/* slot_bsgs.c, ckks_hoist.c: the passes on the nodes of one program whose ring is known, of a function
+ * under construction above all. level [nodes.len]: where each node's operands are, wanted of lin only.
+ * rules: levels and phases are planned with what this plan says of them (its at[] is not read). */
+struct prog *slot_bsgs_at(struct prog *in, struct cost_ring ring, const int *level);
+struct prog *ckks_hoist_at(struct prog *in, struct cost_ring ring, const struct level_plan *rules);
+
+/* cse.c: merge equal PURE nodes, then drop unused ones. Any stage; functions are left alone. */
 struct prog *prog_clean(struct prog *in);
 /* cse.c: drop constants, layouts and maps that neither nodes nor reference use; numbers change. */
 struct prog *prog_compact(struct prog *in);
 
+/* boot_summary.c: the bootstraps of a program after ckks_expand */
+struct boot_summary {
+    uint32_t bootstraps; /* that one run makes */
+    double log2_failure; /* of the probability that any of them leaves the range of its sine */
+    double sparse_bits;  /* log2 q_0 p_0, */
+    double most_sparse_bits; /* and the most with which the sparse secret has 128 bits */
+};
+struct boot_summary boot_summary(const struct prog *p);
+
 /* ---- cost.c: the one cost model. Figures (nanoseconds, one thread) from cost.def or opts.cost_path */
-struct cost_ring { uint32_t log_n, alpha, num_p; };
 double cost_ntt(uint32_t log_n);                    /* one limb */
 double cost_pointwise(uint32_t log_n);              /* one limb: add, or multiply */
 double cost_mac(uint32_t log_n);                    /* one limb of a plaintext or key product */
 double cost_decompose(struct cost_ring r, int level);
 double cost_key_mul(struct cost_ring r, int level);
 double cost_mod_down(struct cost_ring r, int level);
+double cost_raised_mul(struct cost_ring r, int level);
 double cost_rescale(struct cost_ring r, int level);
 double cost_pmac(struct cost_ring r, int level, bool extended, uint32_t terms);
 /* The same where all plaintexts repeat with `period` slots */
 double cost_pmac_period(struct cost_ring r, int level, bool extended, uint32_t terms, uint32_t period);
-double cost_node(const struct prog *p, const struct node *n); /* ckks node with level known; else 0 */
+/* ckks node with level known, else 0. A call costs what its function does. */
+double cost_node(const struct prog *p, const struct node *n);
 double cost_prog(const struct prog *p);
 /* Read figures (text, "key value" a line); false and *why on a bad file. */
 bool cost_load(const char *path, const char **why);

@@ -57,11 +57,11 @@ uint32_t pipeline_ran(const struct prog *p)
         name = any_node(p, is_pmac) ? "slot_bsgs" : "lower_nn_slot";
         break;
     default:
-        name = p->num_regs > 0             ? "ckks_regs"
-               : p->num_keys > 0           ? "ckks_keys"
-               : any_node(p, has_level)    ? "ckks_level"
-               : p->params.log_n > 0       ? "ckks_params"
-                                           : "lower_slot_ckks";
+        name = p->num_regs > 0          ? "ckks_regs"
+               : p->num_keys > 0        ? "ckks_keys"
+               : any_node(p, has_level) ? p->num_funcs > 0 ? "ckks_expand" : "ckks_level"
+               : p->params.log_n > 0    ? "ckks_params"
+                                        : "lower_slot_ckks";
     }
     return name ? pass_find(name) : NONE;
 }

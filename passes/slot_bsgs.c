@@ -15,6 +15,9 @@
  *           of pitch and gap, with several phases and either part as the baby; the cheapest by the
  *           cost model at an estimated ring and level wins. A map with fewer slots in its result
  *           than in its inputs ends in a sum over copies, in steps of 2, 4, 8 or 16, again by cost.
+ *           Rotations of a raised value take one digit and no decomposition; where a map reads such a
+ *           value, or the sum of such rotations that is its trace, its babies are rotations of the
+ *           raised value itself if that is cheaper.
  * Cost      about a thousand candidates times the distinct (ciphertext, offset) pairs of a map.
  */
 #include "level.h"
@@ -37,10 +40,18 @@ struct step {
     int32_t baby, giant;
 };
 
+/* A value that is the sum of `copies` rotations of the result of mod_raise */
+struct trace {
+    uint32_t raised, copies; /* copies 0: it is not */
+    int64_t by[16];
+};
+
 struct plan {
     uint32_t map;
     struct diagonals d;
     struct step *step; /* [d.len] */
+    uint32_t copies;   /* of the traces that it reads, 0: none; */
+    bool from_raised;  /* they are not rotated, but what they are made of */
 };
 
 struct work {
@@ -48,7 +59,7 @@ struct work {
     struct arena *scratch;
     struct arena *planned; /* what belongs to `plan`; a new one for every map */
     struct cost_ring ring;
-    int level;          /* estimated, of the lin node at hand */
+    int level;          /* of the lin node at hand */
     struct map rotated; /* {value, by} -> rot node */
     struct plan plan;
 };
@@ -61,7 +72,7 @@ static uint32_t term_slots(const struct prog *p, const struct lmap *m, uint32_t 
 /* ---- estimates of ring and level ------------------------------------------------------------ */
 
 /* Primes that are still to go at the operands of every node. A linear transform takes one, and so
- * does a product that is multiplied again. */
+ * does a product that is multiplied again; what enters a bootstrap needs one, and a raised value none. */
 static int *estimate_levels(const struct prog *p)
 {
     const struct nodes *nodes = &p->nodes;
@@ -69,18 +80,23 @@ static int *estimate_levels(const struct prog *p)
     bool *multiplied = arena_array(p->arena, nodes->len, sizeof *multiplied);
     for (uint32_t i = nodes->len; i-- > 0;) {
         const struct node *n = &nodes->at[i];
-        bool product = n->op == OP_mul;
-        after[i] += n->op == OP_lin || (product && multiplied[i]);
+        bool product = n->op == OP_mul, raises = n->op == OP_mod_raise;
+        bool restarts = raises || n->op == OP_bootstrap || n->op == OP_call;
+        after[i] += n->op == OP_lin || n->op == OP_comb || (product && multiplied[i]);
+        int needs = restarts ? !raises : after[i];
         for (uint32_t k = 0; k < n->num_args; k++) {
             uint32_t a = n->args[k];
-            after[a] = after[i] > after[a] ? after[i] : after[a];
-            multiplied[a] = multiplied[a] || product || (multiplied[i] && n->op != OP_lin);
+            after[a] = needs > after[a] ? needs : after[a];
+            multiplied[a] =
+                multiplied[a] || product || (multiplied[i] && n->op != OP_lin && !restarts);
         }
     }
     return after;
 }
 
-static struct cost_ring estimate_ring(const struct prog *p, const int *level)
+/* Where no ring that is worth its size carries so many levels, the program will bootstrap, in the
+ * smaller rings and with the levels that these leave. */
+static struct cost_ring estimate_ring(const struct prog *p, int *level)
 {
     uint32_t slots = 1, primes = 1;
     for (uint32_t i = 0; i < p->nodes.len; i++) {
@@ -88,7 +104,14 @@ static struct cost_ring estimate_ring(const struct prog *p, const int *level)
         slots = n > slots ? n : slots;
         primes = l > primes ? l : primes;
     }
-    return level_guess_ring(slots, primes);
+    struct cost_ring ring = level_guess_ring(slots, primes);
+    if (ring.log_n <= 16)
+        return ring;
+    bool small = slots <= 1u << 14;
+    int most = small ? 5 : 19;
+    for (uint32_t i = 0; i < p->nodes.len; i++)
+        level[i] = level[i] < most ? level[i] : most;
+    return small ? (struct cost_ring){15, 3, 3} : (struct cost_ring){16, 6, 6};
 }
 
 /* ---- splitting offsets ---------------------------------------------------------------------- */
@@ -137,7 +160,9 @@ static struct pair *distinct_pairs(struct work *w, bool of_inputs, uint32_t *len
 struct search {
     const struct pair *in, *out;
     uint32_t num_in, num_out;
-    uint32_t nw, num_terms;
+    uint32_t nw, num_terms, period;
+    bool from_raised;
+    uint32_t copies;
     uint32_t *stamp, now; /* [nw]: which steps the ciphertext at hand has seen */
     struct split best;
     double best_cost;
@@ -181,8 +206,13 @@ static double split_cost(const struct work *w, struct search *s, const struct sp
     double down = cost_mod_down(r, w->level);
     struct count in = count_steps(s, split, true), out = count_steps(s, split, false);
     double common = in.moving * decompose + in.moved * key + out.moved * (decompose + key);
-    double products = cost_pmac_period(r, w->level, false, s->num_terms, s->nw);
-    double extended = cost_pmac_period(r, w->level, true, s->num_terms, s->nw);
+    if (s->from_raised) {
+        double limbs = w->level + 1 + (double)r.num_p, sum = 2 * limbs * cost_pointwise(r.log_n);
+        double turn = s->copies * cost_raised_mul(r, w->level) + (s->copies - 1) * sum;
+        common = in.moved * turn + out.moved * (decompose + key);
+    }
+    double products = cost_pmac_period(r, w->level, false, s->num_terms, s->period);
+    double extended = cost_pmac_period(r, w->level, true, s->num_terms, s->period);
     double single = in.moved * down + products + out.moving * down;
     double hoisted = out.moved * down + extended + out.cts * down;
     return common + fmin(single, hoisted);
@@ -234,30 +264,50 @@ static bool layout_seen(const struct lmap *m, uint32_t term)
     return m->term[term].in_layout == m->out_layout;
 }
 
-static void plan_map(struct work *w, uint32_t map)
+static void search_splits(struct work *w, struct search *s)
 {
-    if (w->plan.map == map)
+    const struct lmap *m = &w->p->maps[w->plan.map];
+    s->best_cost = INFINITY;
+    s->best = (struct split){.inner = 1};
+    for (int64_t b = 1; b <= s->nw; b *= 2)
+        try_split(w, s, 0, b);
+    try_layout(w, s, &w->p->layouts[m->out_layout]);
+    for (uint32_t t = 0; t < m->num_terms; t++)
+        if (!layout_seen(m, t))
+            try_layout(w, s, &w->p->layouts[m->term[t].in_layout]);
+}
+
+/* A rotation of a mod_raise value is one of a raised value whether planned so or not; of a trace there
+ * are both ways. */
+static void plan_map(struct work *w, uint32_t map, uint32_t copies)
+{
+    if (w->plan.map == map && w->plan.copies == copies)
         return;
     if (w->planned)
         arena_free(w->planned);
     w->planned = arena_new();
     struct arena_mark mark = arena_mark(w->scratch);
     w->plan.map = map;
+    w->plan.copies = copies;
     w->plan.d = lmap_diagonals(w->p, map, true, w->planned);
     const struct diagonals *d = &w->plan.d;
     const struct lmap *m = &w->p->maps[map];
 
-    struct search s = {
-        .nw = d->nw, .num_terms = d->len, .best_cost = INFINITY, .best = {.inner = 1}};
+    struct search s = {.nw = d->nw, .num_terms = d->len, .copies = copies};
+    s.period = m->dft.last ? dft_period(&m->dft, d->nw) : d->nw;
     s.stamp = arena_array(w->scratch, d->nw, sizeof *s.stamp);
     s.in = distinct_pairs(w, true, &s.num_in);
     s.out = distinct_pairs(w, false, &s.num_out);
-    for (int64_t b = 1; b <= d->nw; b *= 2)
-        try_split(w, &s, 0, b);
-    try_layout(w, &s, &w->p->layouts[m->out_layout]);
-    for (uint32_t t = 0; t < m->num_terms; t++)
-        if (!layout_seen(m, t))
-            try_layout(w, &s, &w->p->layouts[m->term[t].in_layout]);
+    s.from_raised = copies > 0;
+    search_splits(w, &s);
+    w->plan.from_raised = copies > 0;
+    if (copies > 1) {
+        struct search ordinary = s;
+        ordinary.from_raised = false;
+        search_splits(w, &ordinary);
+        w->plan.from_raised = s.best_cost <= ordinary.best_cost;
+        s.best = w->plan.from_raised ? s.best : ordinary.best;
+    }
 
     uint32_t n_out = w->p->layouts[m->out_layout].n;
     w->plan.step = arena_array(w->planned, d->len, sizeof *w->plan.step);
@@ -269,6 +319,27 @@ static void plan_map(struct work *w, uint32_t map)
 }
 
 /* ---- emission ------------------------------------------------------------------------------- */
+
+/* Whether x is a sum of rotations of one mod_raise value */
+static struct trace trace_of(const struct prog *p, uint32_t x)
+{
+    struct trace t = {.raised = NONE};
+    const struct node *sum = &p->nodes.at[x];
+    uint32_t terms = sum->op == OP_add ? sum->num_args : 1;
+    for (uint32_t k = 0; k < terms; k++) {
+        uint32_t a = sum->op == OP_add ? sum->args[k] : x;
+        const struct node *n = &p->nodes.at[a];
+        uint32_t raised = n->op == OP_rot ? n->args[0] : a;
+        if (p->nodes.at[raised].op != OP_mod_raise || terms > sizeof t.by / sizeof *t.by ||
+            (k > 0 && raised != t.raised))
+            return (struct trace){.raised = NONE};
+        t.raised = raised;
+        t.by[t.copies++] = n->op == OP_rot ? node_int(n, KEY_by) : 0;
+    }
+    if (sum->op == OP_rot)
+        return (struct trace){.raised = NONE};
+    return t;
+}
 
 static uint32_t rotate(struct work *w, struct build *b, uint32_t x, int64_t by)
 {
@@ -285,6 +356,34 @@ static uint32_t rotate(struct work *w, struct build *b, uint32_t x, int64_t by)
         *found = build1(b, OP_rot, x);
     }
     return (uint32_t)*found;
+}
+
+/* As rotate(), but a trace becomes the sum of further rotations of the raised value */
+static uint32_t rotate_raised(struct work *w, struct build *b, uint32_t x, int64_t by)
+{
+    struct trace t = trace_of(w->p, x);
+    struct type sum = w->p->nodes.at[x].type;
+    if (t.copies < 2 || residue(by, sum.n, 0) == 0)
+        return rotate(w, b, x, by);
+    int64_t *key = arena_array(w->scratch, 2, sizeof *key);
+    key[0] = x;
+    key[1] = residue(by, sum.n, 0);
+    const uint64_t *found = map_get(&w->rotated, key, 2 * sizeof *key);
+    if (found)
+        return (uint32_t)*found;
+    uint32_t part[sizeof t.by / sizeof *t.by];
+    for (uint32_t k = 0; k < t.copies; k++)
+        part[k] = rotate(w, b, t.raised, t.by[k] + key[1]);
+    build_type(b, &sum);
+    bool is_new;
+    uint32_t total = build_node(b, OP_add, part, t.copies);
+    *map_put(&w->rotated, key, 2 * sizeof *key, &is_new) = total;
+    return total;
+}
+
+static uint32_t rotate_baby(struct work *w, struct build *b, uint32_t x, int64_t by)
+{
+    return w->plan.from_raised ? rotate_raised(w, b, x, by) : rotate(w, b, x, by);
 }
 
 /* The smallest power of two with which all `count` vectors of n values repeat */
@@ -304,6 +403,11 @@ static void set_period(struct work *w, uint32_t pmac)
 {
     struct node *n = &w->p->nodes.at[pmac];
     const struct diagonals *d = &w->plan.d;
+    const struct lmap *m = &w->p->maps[w->plan.map];
+    if (m->dft.last) {
+        node_set_int(w->p, n, KEY_period, dft_period(&m->dft, d->nw));
+        return;
+    }
     struct arena_mark mark = arena_mark(w->scratch);
     double *v = arena_array(w->scratch, (size_t)n->num_args * d->nw, sizeof *v);
     pmac_plaintexts(w->p, n, d, v);
@@ -338,7 +442,7 @@ static uint32_t emit_pmac(struct work *w, struct build *b, const struct node *li
     for (uint32_t k = 0; k < len; k++) {
         in[k] = term[k].in_ct;
         baby[k] = term[k].baby;
-        x[k] = rotate(w, b, args[term[k].in_ct], term[k].baby);
+        x[k] = rotate_baby(w, b, args[term[k].in_ct], term[k].baby);
     }
     build_int(b, KEY_map, node_int(lin, KEY_map));
     build_int(b, KEY_out, node_int(lin, KEY_out));
@@ -346,6 +450,8 @@ static uint32_t emit_pmac(struct work *w, struct build *b, const struct node *li
     build_ints(b, KEY_in, in, len);
     build_ints(b, KEY_baby, baby, len);
     build_int(b, KEY_period, w->plan.d.nw);
+    if (node_attr(lin, KEY_keep))
+        build_int(b, KEY_keep, node_int(lin, KEY_keep));
     uint32_t pmac = build_node(b, OP_pmac, x, len);
     arena_release(w->planned, mark);
     set_period(w, pmac);
@@ -366,7 +472,7 @@ static void emit_babies(struct work *w, struct build *b, const uint32_t *args, u
     }
     for (uint32_t c = 0; c < num_args; c++)
         for (uint32_t i = head[c]; i != NONE; i = next[i])
-            rotate(w, b, args[c], w->plan.step[i].baby);
+            rotate_baby(w, b, args[c], w->plan.step[i].baby);
 }
 
 static struct type narrow(const struct prog *p, uint32_t x, uint32_t n)
@@ -420,7 +526,7 @@ static uint32_t emit_lin(struct work *w, const struct node *lin, const uint32_t 
 {
     struct build b = build_like(w->p, lin);
     uint32_t map = (uint32_t)node_int(lin, KEY_map), out = (uint32_t)node_int(lin, KEY_out);
-    plan_map(w, map);
+    plan_map(w, map, lin->num_args == 1 ? trace_of(w->p, args[0]).copies : 0);
     const struct diagonals *d = &w->plan.d;
     emit_babies(w, &b, args, lin->num_args);
 
@@ -443,12 +549,11 @@ static uint32_t emit_lin(struct work *w, const struct node *lin, const uint32_t 
     return emit_fold(w, &b, v, lin->type.n);
 }
 
-struct prog *slot_bsgs(struct prog *in, const struct opts *o)
+struct prog *slot_bsgs_at(struct prog *in, struct cost_ring ring, const int *level)
 {
     const struct nodes *nodes = &in->nodes;
-    int *level = estimate_levels(in);
-    struct work w = {.p = prog_derive(in, STAGE_SLOT), .scratch = arena_new(), .plan.map = NONE};
-    w.ring = estimate_ring(in, level);
+    struct work w = {
+        .p = prog_derive(in, STAGE_SLOT), .scratch = arena_new(), .ring = ring, .plan.map = NONE};
     map_init(&w.rotated, w.scratch);
     uint32_t *now = arena_array(in->arena, nodes->len, sizeof *now);
     for (uint32_t i = 0; i < nodes->len; i++) {
@@ -462,6 +567,22 @@ struct prog *slot_bsgs(struct prog *in, const struct opts *o)
     if (w.planned)
         arena_free(w.planned);
     arena_free(w.scratch);
-    (void)o;
     return w.p;
+}
+
+static struct prog *with_estimates(struct prog *in)
+{
+    int *level = estimate_levels(in);
+    struct cost_ring ring = estimate_ring(in, level);
+    return slot_bsgs_at(in, ring, level);
+}
+
+struct prog *slot_bsgs(struct prog *in, const struct opts *o)
+{
+    (void)o;
+    struct prog *p = with_estimates(in);
+    p->funcs = arena_array(in->arena, in->num_funcs, sizeof *p->funcs);
+    for (uint32_t f = 0; f < in->num_funcs; f++)
+        p->funcs[f] = (struct func){in->funcs[f].name, with_estimates(prog_of_func(in, f))->nodes};
+    return p;
 }

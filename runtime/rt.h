@@ -20,15 +20,18 @@
  *    40  u64 key id (0 for model data)                48  u64 payload bytes
  *    56  u64 XXH3-64 of bytes 0..55 followed by the payload
  *    64  payload
- * The fingerprint is XXH3-64 of u32 log_n, num_q, num_p, alpha, insecure, then the u64 q's and p's.
+ * The fingerprint is XXH3-64 of u32 log_n, num_q, num_p, alpha, insecure, sparse_weight, then the u64 q's and p's.
  *
  * Payload of model data (kind 4):
  *     u64 num_values, u64 num_rects, u64 num_plains, u64 0
  *     f64 values[num_values]
  *     struct { u32 slot, rows, cols, row_step, col_step, value; } rects[num_rects]
- *     struct { u64 first_rect; u32 num_rects, n, period; i32 level; u32 extended, zero; f64 scale; } plains[]
- * A plaintext is the vector of n slots that is the sum of its rectangles: values[value] is added at
+ *     struct { u64 first_rect; u32 num_rects, n, period; i32 level; u32 extended, dft; f64 scale; } plains[]
+ * With dft = 0 a plaintext is the vector of n slots that is the sum of its rectangles: values[value] is added at
  * the positions (slot + r*row_step + c*col_step) mod n, r < rows, c < cols. It repeats with `period`.
+ * With dft = first | last << 8 | inverse << 16 it is a diagonal of a factor of the special DFT on n slots
+ * (formula: core/dft.c), complex: num_rects is the offset d of the diagonal, first_rect a shift b, and
+ * position s holds the entry (out slot (s + b) mod n, in slot (s + b + d) mod n).
  */
 
 #include <stdbool.h>
@@ -67,11 +70,20 @@ struct rt_params {
     const uint64_t *q, *p; /* primes = 1 mod 2N, below 2^50; q[0] is the last to go */
     uint32_t alpha;        /* primes a digit in key switching */
     uint32_t insecure;     /* 1: toy parameters */
+    uint32_t sparse_weight; /* of the secret under which values are raised; 0: none are */
 };
 
+enum rt_key_kind {
+    RT_KEY_RELINEARISE, /* s^2 -> s */
+    RT_KEY_ROTATE,      /* by 1..N/2-1 */
+    RT_KEY_CONJUGATE,
+    RT_KEY_ENCAPSULATE, /* s -> sparse secret; limbs q_0 and p_0 only, level 0 */
+    RT_KEY_RAISED       /* sparse secret, rotated by `by` (0: not), -> s; one digit */
+};
 struct rt_key_spec {
-    int64_t by;    /* rotation 1..N/2-1; 0 = relinearisation */
+    int64_t by;    /* 0 where the kind has no rotation */
     int32_t level; /* limbs q_0..q_level and all of P */
+    uint32_t kind; /* enum rt_key_kind */
 };
 
 /* Where element (c,h,w) of a tensor lies; formula in runtime/core/packing.c, same as ir/layout.c */
@@ -160,5 +172,23 @@ void rt_mul(rt_eval *e, uint32_t out, uint32_t a, uint32_t b);                 /
 /* out = sum over i < count of plaintext (first + i) * register in[i]; out is none of the inputs */
 void rt_pmac(rt_eval *e, uint32_t out, const uint32_t *in, uint32_t count, uint32_t first);
 void rt_padd(rt_eval *e, uint32_t out, uint32_t in, uint32_t plain);
+/* Complex conjugation, else as rt_key_mul */
+void rt_conj_mul(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base);
+/* out = sum over i of factors[i] * register in[i], plus constant in every slot, at scale `scale`: register i
+ * times the integer nearest to factors[i] * scale / its scale (below 2^62). Equal levels. out is none of
+ * the inputs unless count is 1. */
+void rt_comb(rt_eval *e, uint32_t out, const uint32_t *in, const double *factors, uint32_t count,
+             double constant, double scale);
+void rt_add_scalar(rt_eval *e, uint32_t out, uint32_t in, double constant);
+void rt_times_i(rt_eval *e, uint32_t out, uint32_t in);
+/* The same coefficients, read at another scale */
+void rt_relabel(rt_eval *e, uint32_t out, uint32_t in, double scale);
+/* Bootstrapping (Bossuat, Troncoso-Pastoriza, Hubaux, "Bootstrapping for approximate homomorphic encryption
+ * with negligible failure-probability by using sparse-secret encapsulation", ACNS 2022). At level 0 to the
+ * sparse secret; its residues modulo q_0, centred, as integers modulo Q_level P; and back to the secret
+ * with a rotation, as P times the value. */
+void rt_encapsulate(rt_eval *e, uint32_t out, uint32_t in);
+void rt_mod_raise(rt_eval *e, uint32_t out, uint32_t in, int32_t level);       /* out != in */
+void rt_raised_mul(rt_eval *e, uint32_t out, uint32_t in, int64_t by);         /* by 0: none; out != in */
 
 #endif

@@ -12,6 +12,7 @@ struct c_data {
     uint64_t checksum; /* as in its header */
     uint32_t num_plains;
     uint32_t *first_plain; /* [nodes.len] of a pmac or padd: number of its first plaintext */
+    uint32_t **func_plain; /* [num_funcs] likewise, of the functions' nodes */
     uint64_t *first_value; /* [consts.len] index into the value table, or NO_VALUE */
 };
 #define NO_VALUE UINT64_MAX

@@ -23,7 +23,7 @@ struct file_plain {
     uint64_t first_rect;
     uint32_t num_rects, n, period;
     int32_t level;
-    uint32_t extended, zero;
+    uint32_t extended, dft;
     double scale;
 };
 struct file_header {
@@ -153,6 +153,20 @@ static uint32_t term_of(const struct prog *p, const struct lmap *m, uint32_t in)
     return t;
 }
 
+/*
+ * A diagonal of a DFT factor is not listed but named. Its entries stand at (in slot - baby) mod n, and
+ * in = out + offset with offset = baby + giant: position s holds that of out slot s - giant.
+ */
+static void dft_operand(const struct ldft *dft, const struct node *n, uint32_t slots, uint32_t k,
+                        struct file_plain *plain)
+{
+    uint32_t len;
+    int64_t baby = node_ints(n, KEY_baby, &len)[k], giant = node_int(n, KEY_giant);
+    plain->first_rect = (uint64_t)modulo(-giant, slots);
+    plain->num_rects = (uint32_t)modulo(baby + giant, slots);
+    plain->dft = dft->first | dft->last << 8 | (uint32_t)dft->inverse << 16;
+}
+
 static void pmac_operand(struct writer *w, const struct node *n, const struct diagonals *d,
                          uint32_t k, struct file_plain *plain)
 {
@@ -162,6 +176,15 @@ static void pmac_operand(struct writer *w, const struct node *n, const struct di
     int64_t in = node_ints(n, KEY_in, &len)[k], baby = node_ints(n, KEY_baby, &len)[k];
     int64_t giant = node_int(n, KEY_giant);
     const struct lterm *term = &m->term[term_of(p, m, (uint32_t)in)];
+    plain->n = lmap_work_slots(p, m);
+    plain->period = (uint32_t)node_int(n, KEY_period);
+    plain->level = n->type.level;
+    plain->extended = n->type.kind == KIND_CTX;
+    plain->scale = node_real(n, KEY_pt_scale);
+    if (m->dft.last) {
+        dft_operand(&m->dft, n, plain->n, k, plain);
+        return;
+    }
     uint32_t n_in = p->layouts[term->in_layout].n, n_out = d->n_out;
     bool input_side = n_in >= n_out;
 
@@ -184,11 +207,6 @@ static void pmac_operand(struct writer *w, const struct node *n, const struct di
             period, d->nw);
     }
     plain->num_rects = (uint32_t)(w->num_rects - plain->first_rect);
-    plain->n = d->nw;
-    plain->period = (uint32_t)node_int(n, KEY_period);
-    plain->level = n->type.level;
-    plain->extended = n->type.kind == KIND_CTX;
-    plain->scale = node_real(n, KEY_pt_scale);
 }
 
 /* One rectangle a channel: inside a ciphertext the interleave class is fixed. */
@@ -221,19 +239,48 @@ static void padd_operand(struct writer *w, const struct node *n, struct file_pla
 
 /* ---- plaintexts ----------------------------------------------------------------------------- */
 
+/* The lists of nodes of a program: its own, then its functions' */
+struct list {
+    const struct nodes *nodes;
+    uint32_t *first_plain;
+};
+
+static struct list list_of(const struct writer *w, uint32_t k)
+{
+    if (k == 0)
+        return (struct list){&w->p->nodes, w->out->first_plain};
+    return (struct list){&w->p->funcs[k - 1].nodes, w->out->func_plain[k - 1]};
+}
+
 /* Numbers follow the program, so that each pmac finds its own side by side. */
 static void number_plains(struct writer *w)
 {
-    struct prog *p = w->p;
-    for (uint32_t i = 0; i < p->nodes.len; i++) {
-        const struct node *n = &p->nodes.at[i];
-        w->out->first_plain[i] = NONE;
-        if (n->op != OP_pmac && n->op != OP_padd)
-            continue;
-        w->out->first_plain[i] = w->out->num_plains;
-        w->out->num_plains += n->op == OP_pmac ? n->num_args : 1;
+    for (uint32_t f = 0; f <= w->p->num_funcs; f++) {
+        struct list l = list_of(w, f);
+        for (uint32_t i = 0; i < l.nodes->len; i++) {
+            const struct node *n = &l.nodes->at[i];
+            l.first_plain[i] = NONE;
+            if (n->op != OP_pmac && n->op != OP_padd)
+                continue;
+            l.first_plain[i] = w->out->num_plains;
+            w->out->num_plains += n->op == OP_pmac ? n->num_args : 1;
+        }
     }
     w->plains = arena_array(w->a, w->out->num_plains, sizeof *w->plains);
+}
+
+static void fill_products(struct writer *w, struct list l, uint32_t map, struct diagonals *d,
+                          struct arena *scratch)
+{
+    for (uint32_t i = 0; i < l.nodes->len; i++) {
+        const struct node *n = &l.nodes->at[i];
+        if (n->op != OP_pmac || node_int(n, KEY_map) != map)
+            continue;
+        if (d->nw == 0 && w->p->maps[map].dft.last == 0)
+            *d = lmap_diagonals(w->p, map, true, scratch);
+        for (uint32_t k = 0; k < n->num_args; k++)
+            pmac_operand(w, n, d, k, &w->plains[l.first_plain[i] + k]);
+    }
 }
 
 /* Map by map, because the diagonals of one are large and are needed by many nodes. */
@@ -244,40 +291,50 @@ static void fill_plains(struct writer *w)
     for (uint32_t m = 0; m < p->num_maps; m++) {
         struct diagonals d = {0};
         struct arena_mark mark = arena_mark(scratch);
-        for (uint32_t i = 0; i < p->nodes.len; i++) {
-            const struct node *n = &p->nodes.at[i];
-            if (n->op != OP_pmac || node_int(n, KEY_map) != m)
-                continue;
-            if (d.nw == 0)
-                d = lmap_diagonals(p, m, true, scratch);
-            for (uint32_t k = 0; k < n->num_args; k++)
-                pmac_operand(w, n, &d, k, &w->plains[w->out->first_plain[i] + k]);
-        }
+        for (uint32_t f = 0; f <= p->num_funcs; f++)
+            fill_products(w, list_of(w, f), m, &d, scratch);
         arena_release(scratch, mark);
     }
     arena_free(scratch);
-    for (uint32_t i = 0; i < p->nodes.len; i++)
-        if (p->nodes.at[i].op == OP_padd)
-            padd_operand(w, &p->nodes.at[i], &w->plains[w->out->first_plain[i]]);
+    for (uint32_t f = 0; f <= p->num_funcs; f++) {
+        struct list l = list_of(w, f);
+        for (uint32_t i = 0; i < l.nodes->len; i++)
+            if (l.nodes->at[i].op == OP_padd)
+                padd_operand(w, &l.nodes->at[i], &w->plains[l.first_plain[i]]);
+    }
 }
 
 /* ---- answers that are no secret ------------------------------------------------------------- */
 
+/* Whether what operand k of n contributes is zero whatever its value is */
+static bool times_zero(const struct writer *w, struct list l, uint32_t i, uint32_t k)
+{
+    const struct node *n = &l.nodes->at[i];
+    if (n->op == OP_comb)
+        return node_attr(n, KEY_factors)->v.reals[k] == 0;
+    if (n->op != OP_pmac)
+        return false;
+    const struct file_plain *plain = &w->plains[l.first_plain[i] + k];
+    return plain->num_rects == 0 && plain->dft == 0;
+}
+
 /*
  * A sum of products with plaintexts that are all zero is a ciphertext whose second half is zero: its
  * plaintext is there for everyone to read. The runtime never writes one, so a result that can only be
- * such a ciphertext is refused here, with the layer that makes it.
+ * such a ciphertext is refused here, with the layer that makes it. A call's result counts as what its
+ * operand is.
  */
 static void refuse_constants(const struct writer *w)
 {
-    const struct nodes *nodes = &w->p->nodes;
+    struct list l = list_of(w, 0);
+    const struct nodes *nodes = l.nodes;
     struct arena *scratch = arena_new();
     uint32_t *cause = arena_array(scratch, nodes->len, sizeof *cause); /* node, or NONE: a secret */
     for (uint32_t i = 0; i < nodes->len; i++) {
         const struct node *n = &nodes->at[i];
-        bool zeros = n->op == OP_pmac;
+        bool zeros = n->num_args > 0;
         for (uint32_t k = 0; k < n->num_args && zeros; k++)
-            zeros = w->plains[w->out->first_plain[i] + k].num_rects == 0;
+            zeros = times_zero(w, l, i, k);
         cause[i] = zeros ? i : n->num_args ? cause[n->args[0]] : NONE;
         for (uint32_t k = 0; k < n->num_args && !zeros; k++) {
             uint32_t from = cause[n->args[k]];
@@ -344,11 +401,16 @@ void c_data(struct prog *p, struct c_data *out, struct arena *a)
     struct writer w = {.p = p, .a = a, .out = out};
     *out = (struct c_data){0};
     out->first_plain = arena_array(a, p->nodes.len, sizeof *out->first_plain);
+    out->func_plain = arena_array(a, p->num_funcs, sizeof *out->func_plain);
+    for (uint32_t f = 0; f < p->num_funcs; f++)
+        out->func_plain[f] = arena_array(a, p->funcs[f].nodes.len, sizeof **out->func_plain);
     out->first_value = arena_array(a, p->consts.len, sizeof *out->first_value);
     for (uint32_t c = 0; c < p->consts.len; c++)
         out->first_value[c] = NO_VALUE;
     collect_values(&w, &p->reference);
     collect_values(&w, &p->nodes);
+    for (uint32_t f = 0; f < p->num_funcs; f++)
+        collect_values(&w, &p->funcs[f].nodes);
     number_plains(&w);
     fill_plains(&w);
     refuse_constants(&w);

@@ -3,7 +3,8 @@
 
 /*
  * The server's program: one function a layer, one line an op. Consecutive nodes of one layer are
- * one function; where the schedule returns to a layer, its next function is numbered.
+ * one function; where the schedule returns to a layer, its next function is numbered. Functions of the
+ * program stand before the layers that call them.
  */
 
 #include <inttypes.h>
@@ -15,6 +16,9 @@ struct emitter {
     const struct c_data *data;
     struct arena *a;
     struct str *out;
+    /* what is being written: the program's own nodes or a function's */
+    const struct nodes *nodes;
+    const uint32_t *first_plain;
 };
 
 /* One layer function: nodes [first, last] */
@@ -28,26 +32,35 @@ enum { COMMENT_COLUMN = 48 };
 
 /* ---- one op --------------------------------------------------------------------------------- */
 
-static uint32_t reg_of(const struct emitter *e, uint32_t i)
+static uint32_t reg_in(const struct emitter *e, const struct nodes *nodes, uint32_t i)
 {
-    const struct node *n = &e->p->nodes.at[i];
+    const struct node *n = &nodes->at[i];
     if (n->reg >= e->p->num_regs)
         diag_fatal(n->loc, "%%%u (%s) has no register: run ckks_regs first", i,
                    op_info[n->op].name);
     return n->reg;
 }
 
+static uint32_t reg_of(const struct emitter *e, uint32_t i)
+{
+    return reg_in(e, e->nodes, i);
+}
+
 /* One statement, with the comment in its column */
 static void line(struct emitter *e, uint32_t i, const char *fmt, ...) WEFT_PRINTF(3, 4);
 static void line(struct emitter *e, uint32_t i, const char *fmt, ...)
 {
-    const struct node *n = &e->p->nodes.at[i];
-    char text[160];
-    va_list args;
+    const struct node *n = &e->nodes->at[i];
+    va_list args, again;
     va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
+    va_copy(again, args);
+    size_t size = (size_t)vsnprintf(NULL, 0, fmt, again) + 1;
+    va_end(again);
+    char *text = arena_alloc(e->a, size);
+    vsnprintf(text, size, fmt, args);
     va_end(args);
-    str_addf(e->out, "    %-*s/* %%%u", COMMENT_COLUMN - 4, text, i);
+    str_addf(e->out, "    %-*s%s/* %%%u", COMMENT_COLUMN - 4, text,
+             size > COMMENT_COLUMN - 4 ? " " : "", i);
     if (n->loc.line) {
         str_add(e->out, " ");
         c_add_comment_text(e->out, c_base_name(diag_file_name(n->loc.file)));
@@ -79,8 +92,31 @@ static void emit_rt_decompose(struct emitter *e, uint32_t i, const struct node *
 static void emit_rt_key_mul(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
                             uint32_t in)
 {
-    line(e, i, "rt_key_mul(e, %u, %u, %u, %" PRId64 ");", out, in, reg_of(e, n->args[1]),
-         node_int_or(n, KEY_by, 0));
+    uint32_t base = reg_of(e, n->args[1]);
+    if (node_int_or(n, KEY_conjugate, 0))
+        line(e, i, "rt_conj_mul(e, %u, %u, %u);", out, in, base);
+    else
+        line(e, i, "rt_key_mul(e, %u, %u, %u, %" PRId64 ");", out, in, base,
+             node_int_or(n, KEY_by, 0));
+}
+
+static void emit_rt_encapsulate(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
+                                uint32_t in)
+{
+    (void)n;
+    line(e, i, "rt_encapsulate(e, %u, %u);", out, in);
+}
+
+static void emit_rt_mod_raise(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
+                              uint32_t in)
+{
+    line(e, i, "rt_mod_raise(e, %u, %u, %" PRId64 ");", out, in, node_int(n, KEY_to));
+}
+
+static void emit_rt_raised_mul(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
+                               uint32_t in)
+{
+    line(e, i, "rt_raised_mul(e, %u, %u, %" PRId64 ");", out, in, node_int_or(n, KEY_by, 0));
 }
 
 static void emit_rt_lift(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
@@ -130,7 +166,7 @@ static void emit_rt_padd(struct emitter *e, uint32_t i, const struct node *n, ui
                          uint32_t in)
 {
     (void)n;
-    line(e, i, "rt_padd(e, %u, %u, %u);", out, in, e->data->first_plain[i]);
+    line(e, i, "rt_padd(e, %u, %u, %u);", out, in, e->first_plain[i]);
 }
 
 /*
@@ -161,10 +197,9 @@ static void emit_rt_add(struct emitter *e, uint32_t i, const struct node *n, uin
         line(e, i, "rt_add(e, %u, %u, %u);", out, out, reg[k]);
 }
 
-static void emit_rt_pmac(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
-                         uint32_t in)
+/* The table in_<i> of the operands' registers */
+static void emit_operands(struct emitter *e, uint32_t i, const struct node *n)
 {
-    (void)in;
     uint32_t *reg = arena_array(e->a, n->num_args, sizeof *reg);
     for (uint32_t k = 0; k < n->num_args; k++)
         reg[k] = reg_of(e, n->args[k]);
@@ -178,7 +213,90 @@ static void emit_rt_pmac(struct emitter *e, uint32_t i, const struct node *n, ui
         c_add_u32s(e->out, "        ", reg, n->num_args);
         str_add(e->out, "    };\n");
     }
-    line(e, i, "rt_pmac(e, %u, in_%u, %u, %u);", out, i, n->num_args, e->data->first_plain[i]);
+}
+
+static void emit_rt_pmac(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
+                         uint32_t in)
+{
+    (void)in;
+    emit_operands(e, i, n);
+    line(e, i, "rt_pmac(e, %u, in_%u, %u, %u);", out, i, n->num_args, e->first_plain[i]);
+}
+
+/* A constant of the program as text */
+static const char *real(struct emitter *e, double x)
+{
+    struct str text;
+    str_init(&text, e->a);
+    c_add_double(&text, x);
+    return text.s;
+}
+
+static void emit_rt_comb(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
+                         uint32_t in)
+{
+    (void)in;
+    const struct attr *factors = node_attr(n, KEY_factors);
+    emit_operands(e, i, n);
+    str_addf(e->out, "    static const double factors_%u[] = {", i);
+    for (uint32_t k = 0; k < n->num_args; k++) {
+        str_add(e->out, n->num_args <= 3 ? (k ? ", " : "") : k % 3 == 0 ? "\n        " : " ");
+        c_add_double(e->out, factors->v.reals[k]);
+        str_add(e->out, n->num_args <= 3 ? "" : ",");
+    }
+    str_add(e->out, n->num_args <= 3 ? "};\n" : "\n    };\n");
+    line(e, i, "rt_comb(e, %u, in_%u, factors_%u, %u, %s, %s);", out, i, i, n->num_args,
+         real(e, node_real(n, KEY_constant)), real(e, n->type.scale));
+}
+
+static void emit_rt_add_scalar(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
+                               uint32_t in)
+{
+    line(e, i, "rt_add_scalar(e, %u, %u, %s);", out, in, real(e, node_real(n, KEY_constant)));
+}
+
+static void emit_rt_times_i(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
+                            uint32_t in)
+{
+    (void)n;
+    line(e, i, "rt_times_i(e, %u, %u);", out, in);
+}
+
+static void emit_rt_relabel(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
+                            uint32_t in)
+{
+    line(e, i, "rt_relabel(e, %u, %u, %s);", out, in, real(e, n->type.scale));
+}
+
+/* The ends of a function: its input node and the node whose value it returns */
+static void function_ends(const struct func *f, uint32_t *in, uint32_t *out)
+{
+    *in = *out = NONE;
+    for (uint32_t i = 0; i < f->nodes.len; i++) {
+        const struct node *n = &f->nodes.at[i];
+        if (n->op == OP_input)
+            *in = i;
+        if (n->op == OP_output)
+            *out = n->args[0];
+    }
+    if (*in == NONE || *out == NONE)
+        BUG("function %s has no %s", f->name, *in == NONE ? "input" : "output");
+}
+
+/* What the function reads and leaves lies in registers of its own; where the caller's are the same,
+ * there is nothing to copy. */
+static void emit_function_call(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
+                               uint32_t in)
+{
+    const struct func *f = &e->p->funcs[node_int(n, KEY_func)];
+    uint32_t takes, gives;
+    function_ends(f, &takes, &gives);
+    uint32_t first = reg_in(e, &f->nodes, takes), last = reg_in(e, &f->nodes, gives);
+    if (first != in)
+        line(e, i, "rt_drop_to(e, %u, %u, %d);", first, in, f->nodes.at[takes].type.level);
+    line(e, i, "func_%s(e);", f->name);
+    if (last != out)
+        line(e, i, "rt_drop_to(e, %u, %u, %d);", out, last, n->type.level);
 }
 
 /* A runtime function that ops.def names and that has no emitter here does not compile. */
@@ -189,7 +307,41 @@ static emit_call *const call_of[NUM_OPS] = {
 
 static bool has_call(const struct node *n)
 {
-    return call_of[n->op] != emit_NOCALL;
+    return n->op == OP_call || call_of[n->op] != emit_NOCALL;
+}
+
+static void emit_node(struct emitter *e, uint32_t i)
+{
+    const struct node *n = &e->nodes->at[i];
+    if (!has_call(n))
+        return;
+    uint32_t out = reg_of(e, i), in = reg_of(e, n->args[0]);
+    if (n->op == OP_call)
+        emit_function_call(e, i, n, out, in);
+    else
+        call_of[n->op](e, i, n, out, in);
+}
+
+/* ---- functions ------------------------------------------------------------------------------ */
+
+static void emit_functions(struct emitter *e)
+{
+    const struct prog *p = e->p;
+    bool *called = arena_array(e->a, p->num_funcs, sizeof *called);
+    for (uint32_t i = 0; i < p->nodes.len; i++)
+        if (p->nodes.at[i].op == OP_call)
+            called[node_int(&p->nodes.at[i], KEY_func)] = true;
+    for (uint32_t f = 0; f < p->num_funcs; f++) {
+        if (!called[f])
+            continue;
+        struct emitter inner = *e;
+        inner.nodes = &p->funcs[f].nodes;
+        inner.first_plain = e->data->func_plain[f];
+        str_addf(e->out, "static void func_%s(rt_eval *e)\n{\n", p->funcs[f].name);
+        for (uint32_t i = 0; i < inner.nodes->len; i++)
+            emit_node(&inner, i);
+        str_add(e->out, "}\n\n");
+    }
 }
 
 /* ---- layers --------------------------------------------------------------------------------- */
@@ -220,6 +372,8 @@ static uint32_t find_segments(struct emitter *e, struct segment **result)
     const char *layer = NULL;
     for (uint32_t i = 0; i < nodes->len; i++) {
         const struct node *n = &nodes->at[i];
+        if (n->op == OP_bootstrap)
+            diag_fatal(n->loc, "%%%u is a 'bootstrap': run ckks_expand first", i);
         if (!has_call(n))
             continue;
         const char *mine = n->layer ? n->layer : "";
@@ -237,11 +391,8 @@ static uint32_t find_segments(struct emitter *e, struct segment **result)
 static void emit_layer(struct emitter *e, const struct segment *s)
 {
     str_addf(e->out, "static void %s(rt_eval *e)\n{\n", s->function);
-    for (uint32_t i = s->first; i <= s->last; i++) {
-        const struct node *n = &e->p->nodes.at[i];
-        if (has_call(n))
-            call_of[n->op](e, i, n, reg_of(e, i), reg_of(e, n->args[0]));
-    }
+    for (uint32_t i = s->first; i <= s->last; i++)
+        emit_node(e, i);
     str_add(e->out, "}\n\n");
 }
 
@@ -349,6 +500,7 @@ static void emit_model(struct emitter *e, const double *node_ns)
     struct segment *segments;
     emit_head(e);
     uint32_t len = find_segments(e, &segments);
+    emit_functions(e);
     for (uint32_t k = 0; k < len; k++)
         emit_layer(e, &segments[k]);
     if (e->p->num_regs)
@@ -378,7 +530,7 @@ void c_emit(struct prog *p, const double *node_ns, struct c_output *out, struct 
     out->data = data.file;
 
     str_init(&out->model_c, a);
-    struct emitter e = {p, &data, a, &out->model_c};
+    struct emitter e = {p, &data, a, &out->model_c, &p->nodes, data.first_plain};
     emit_model(&e, node_ns);
 
     str_init(&out->interface_c, a);

@@ -70,11 +70,12 @@ static void add_tables(const struct prog *p, const struct layout *in, const stru
     add_primes("primes_q", p->params.q, p->params.num_q, out);
     add_primes("primes_p", p->params.p, p->params.num_p, out);
     if (p->num_keys) {
-        str_add(out, "/* rotation (0: relinearisation), highest level */\n"
+        str_add(out, "/* rotation in slots, highest level, kind (enum rt_key_kind) */\n"
                      "static const struct rt_key_spec keys[] = {\n");
         for (uint32_t k = 0; k < p->num_keys; k++)
-            str_addf(out, "%s{%" PRId64 ", %d}%s", k % 8 == 0 ? "    " : " ", p->keys[k].by,
-                     p->keys[k].level, k + 1 == p->num_keys || k % 8 == 7 ? ",\n" : ",");
+            str_addf(out, "%s{%" PRId64 ", %d, %u}%s", k % 6 == 0 ? "    " : " ", p->keys[k].by,
+                     p->keys[k].level, (unsigned)p->keys[k].kind,
+                     k + 1 == p->num_keys || k % 6 == 5 ? ",\n" : ",");
         str_add(out, "};\n");
     }
     add_perm("input", in, out);
@@ -118,7 +119,10 @@ void c_interface(const struct prog *p, struct str *out)
              m->hash);
     str_addf(out, "    .params = {.log_n = %u, .num_q = %u, .num_p = %u, .q = primes_q, .p = %s,\n",
              q->log_n, q->num_q, q->num_p, q->num_p ? "primes_p" : "NULL");
-    str_addf(out, "        .alpha = %u, .insecure = %u},\n", q->alpha, q->insecure ? 1u : 0u);
+    str_addf(out, "        .alpha = %u, .insecure = %u", q->alpha, q->insecure ? 1u : 0u);
+    if (q->sparse_weight)
+        str_addf(out, ", .sparse_weight = %u", q->sparse_weight);
+    str_add(out, "},\n");
     add_field("lambda", q->lambda_bits, out);
     add_field("log2_qp", params_log2_qp(q), out);
     str_addf(out, "    .keys = %s,\n    .num_keys = %u,\n", p->num_keys ? "keys" : "NULL",

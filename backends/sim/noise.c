@@ -14,6 +14,10 @@
  *
  *     variance K v / 2 / scale^2.                                                            (1)
  *
+ * Between SlotToCoeff and CoeffToSlot of a bootstrap values are complex, and both parts see (1). The
+ * imaginary parts of errors from before it need no care: the two transforms and what is between them are
+ * additive, so they arrive as imaginary parts, which the sum with the conjugate drops.
+ *
  * A product a b of polynomials has the value a(zeta_j) b(zeta_j): if b is fixed for the whole run
  * (the secret, the errors of a key) then given b the variance of (1) is multiplied by
  * |b(zeta_j)|^2, which by the same rule is exponentially distributed with mean K v of b. It is
@@ -108,6 +112,16 @@ double sim_var_encoding(double n_coeffs, double scale)
     return n_coeffs * ROUNDING_VARIANCE / (scale * scale);
 }
 
+/*
+ * A vector that is not real has no such symmetry: its rounding error is complex, and each part sees the half
+ * of it, as in (1). The product with a slot x has variance |x|^2 times this in each part: turning a complex
+ * Gaussian does not change it.
+ */
+double sim_var_encoding_complex(double n_coeffs, double scale)
+{
+    return sim_var_encoding(n_coeffs, scale) / 2;
+}
+
 /* Encryption under the secret key: c0 + c1 s = m + e exactly, e Gaussian: (1) with v = sigma^2. */
 double sim_var_fresh(double ring_n, double scale)
 {
@@ -155,11 +169,15 @@ void sim_noise_begin(struct sim *s, uint64_t seed)
     if (s->p->stage != STAGE_CKKS || q->log_n == 0)
         diag_fatal(NO_LOC, "the noise model needs a ckks program with parameters");
     size_t slots = (size_t)1 << (q->log_n - 1);
-    if (!s->secret)
+    if (!s->secret) {
         s->secret = arena_array(s->arena, slots, sizeof *s->secret);
+        s->sparse = arena_array(s->arena, slots, sizeof *s->sparse);
+    }
     sim_seed(&s->rng, seed);
     for (size_t k = 0; k < slots; k++)
         s->secret[k] = SECRET_VARIANCE * ring_degree(s) * exponential(&s->rng);
+    for (size_t k = 0; k < slots && q->sparse_weight != 0; k++) /* K v of (1) is the weight */
+        s->sparse[k] = q->sparse_weight * exponential(&s->rng);
 }
 
 static void add_uniform_variance(struct sim *s, double *y, size_t len, double variance)
@@ -180,6 +198,8 @@ static double log2_p(const struct params *q)
 static void noise_input(struct sim *s, uint32_t i, double *y)
 {
     const struct node *n = sim_node(s, i);
+    if (s->caller)
+        return; /* no new ciphertext */
     double big_n = ring_degree(s), scale = n->type.scale;
     add_uniform_variance(s, y, n->type.n,
                          sim_var_fresh(big_n, scale) + sim_var_encoding(2. * n->type.n, scale));
@@ -201,6 +221,63 @@ static void noise_key_mul(struct sim *s, uint32_t i, double *y)
     }
 }
 
+/*
+ * RAISED ciphertexts need no digits: c1 has integers of at most q_0 / 2 and is the one digit itself, so
+ * that what its key adds is c1 e, to P times the value.
+ */
+static void noise_raised_mul(struct sim *s, uint32_t i, double *y)
+{
+    const struct node *n = sim_node(s, i);
+    const struct params *q = &s->p->params;
+    double variance =
+        sim_var_digit(ring_degree(s), n->type.scale, log2((double)q->q[0]), log2_p(q));
+    for (uint32_t j = 0; j < n->type.n; j++)
+        y[j] += sqrt(variance * exponential(&s->rng)) * sim_normal(&s->rng);
+}
+
+/*
+ * To the sparse secret: one digit c1 modulo q_0 on a key over q_0 p_0, then division by p_0. The rounding
+ * is decrypted with the sparse secret: (N/12)(1 + S) / 2 with S of mean h, the rounding error of
+ * sim_var_mod_down(). Raising the modulus itself is exact.
+ */
+static void noise_encapsulate(struct sim *s, uint32_t i, double *y)
+{
+    const struct node *n = sim_node(s, i);
+    const struct params *q = &s->p->params;
+    double big_n = ring_degree(s), scale = n->type.scale;
+    double digit = sim_var_digit(big_n, scale, log2((double)q->q[0]), log2((double)q->p[0]));
+    for (uint32_t j = 0; j < n->type.n; j++) {
+        double variance =
+            digit * exponential(&s->rng) + sim_var_mod_down(big_n, scale, s->sparse[j], 2);
+        y[j] += sqrt(variance) * sim_normal(&s->rng);
+    }
+}
+
+/* Factors are integers f scale / (scale of the operand), rounded as rt_comb() does: no need to guess. */
+static void noise_comb(struct sim *s, uint32_t i, bool imag)
+{
+    const struct node *n = sim_node(s, i);
+    const double *factors = node_attr(n, KEY_factors)->v.reals;
+    double *y = imag ? s->imag[i] : s->value[i];
+    for (uint32_t k = 0; k < n->num_args; k++) {
+        double from = sim_arg_type(s, n, k)->scale, exact = factors[k] * n->type.scale / from;
+        double error = (nearbyint(exact) - exact) * from / n->type.scale;
+        const double *x = imag ? sim_arg_imag(s, n, k) : sim_arg(s, n, k);
+        for (uint32_t j = 0; x && j < n->type.n; j++)
+            y[j] += error * x[j % sim_arg_type(s, n, k)->n];
+    }
+}
+
+/* The constant of comb and add_scalar: one coefficient, known too */
+static void noise_constant(struct sim *s, uint32_t i)
+{
+    const struct node *n = sim_node(s, i);
+    double exact = node_real(n, KEY_constant) * n->type.scale;
+    double error = (nearbyint(exact) - exact) / n->type.scale;
+    for (uint32_t j = 0; j < n->type.n; j++)
+        s->value[i][j] += error;
+}
+
 static void noise_rounding(struct sim *s, uint32_t i, double *y)
 {
     const struct node *n = sim_node(s, i);
@@ -213,17 +290,23 @@ static void noise_rounding(struct sim *s, uint32_t i, double *y)
                 sqrt(sim_var_mod_down(ring_degree(s), scale, s->secret[j], parts));
 }
 
-/* Each plaintext is off by its own rounding, which the operand's slot multiplies. */
-static void noise_pmac(struct sim *s, uint32_t i, double *y)
+/* Each plaintext is off by its own rounding, which the operand's slot multiplies: a real one multiplies
+ * the operand's real and imaginary parts apart. */
+static void noise_pmac(struct sim *s, uint32_t i, bool imag)
 {
     const struct node *n = sim_node(s, i);
+    double *y = imag ? s->imag[i] : s->value[i];
+    bool complex_plain = s->plain_imag[i] != NULL;
+    double coeffs = 2. * (double)node_int(n, KEY_period), scale = node_real(n, KEY_pt_scale);
     double variance =
-        sim_var_encoding(2. * (double)node_int(n, KEY_period), node_real(n, KEY_pt_scale));
+        complex_plain ? sim_var_encoding_complex(coeffs, scale) : sim_var_encoding(coeffs, scale);
     for (uint32_t j = 0; j < n->type.n; j++) {
         double squares = 0;
         for (uint32_t k = 0; k < n->num_args; k++) {
-            double x = sim_arg(s, n, k)[j % sim_arg_type(s, n, k)->n];
-            squares += x * x;
+            uint32_t at = j % sim_arg_type(s, n, k)->n;
+            const double *re = sim_arg(s, n, k), *im = sim_arg_imag(s, n, k);
+            squares += complex_plain || !imag ? re[at] * re[at] : 0;
+            squares += im && (complex_plain || imag) ? im[at] * im[at] : 0;
         }
         y[j] += sqrt(variance * squares) * sim_normal(&s->rng);
     }
@@ -236,6 +319,42 @@ static void noise_padd(struct sim *s, uint32_t i, double *y)
     add_uniform_variance(s, y, n->type.n, sim_var_encoding(2. * period, n->type.scale));
 }
 
+/* What a node adds to the real or to the imaginary parts; the two are independent. */
+static void noise_part(struct sim *s, uint32_t i, bool imag)
+{
+    double *y = imag ? s->imag[i] : s->value[i];
+    switch (sim_node(s, i)->op) {
+    case OP_input:
+        noise_input(s, i, y);
+        break;
+    case OP_key_mul:
+        noise_key_mul(s, i, y);
+        break;
+    case OP_raised_mul:
+        noise_raised_mul(s, i, y);
+        break;
+    case OP_encapsulate:
+        noise_encapsulate(s, i, y);
+        break;
+    case OP_mod_down:
+    case OP_rescale:
+        noise_rounding(s, i, y);
+        break;
+    case OP_pmac:
+        noise_pmac(s, i, imag);
+        break;
+    case OP_comb:
+        noise_comb(s, i, imag);
+        break;
+    case OP_padd: /* a real plaintext: its error is real */
+        if (!imag)
+            noise_padd(s, i, y);
+        break;
+    default: /* exact on coefficients */
+        break;
+    }
+}
+
 void sim_noise(struct sim *s, uint32_t i)
 {
     const struct node *n = sim_node(s, i);
@@ -243,24 +362,9 @@ void sim_noise(struct sim *s, uint32_t i)
         return;
     if (n->type.level < 0 || !(n->type.scale > 0))
         diag_fatal(n->loc, "the noise model needs a program with levels and scales");
-    switch (n->op) {
-    case OP_input:
-        noise_input(s, i, s->value[i]);
-        break;
-    case OP_key_mul:
-        noise_key_mul(s, i, s->value[i]);
-        break;
-    case OP_mod_down:
-    case OP_rescale:
-        noise_rounding(s, i, s->value[i]);
-        break;
-    case OP_pmac:
-        noise_pmac(s, i, s->value[i]);
-        break;
-    case OP_padd:
-        noise_padd(s, i, s->value[i]);
-        break;
-    default: /* exact on coefficients */
-        break;
-    }
+    noise_part(s, i, false);
+    if (s->imag[i])
+        noise_part(s, i, true);
+    if (n->op == OP_comb || n->op == OP_add_scalar)
+        noise_constant(s, i);
 }

@@ -45,9 +45,8 @@ static struct sim_pool *pool_of(struct sim *s, size_t len)
     return &s->pool[s->num_pools++];
 }
 
-double *sim_result(struct sim *s, uint32_t i)
+static double *new_buffer(struct sim *s, size_t len)
 {
-    size_t len = sim_value_len(&s->nodes->at[i].type);
     struct sim_pool *pool = pool_of(s, len);
     double *v;
     if (pool && pool->head) {
@@ -57,19 +56,46 @@ double *sim_result(struct sim *s, uint32_t i)
     } else {
         v = arena_array(s->arena, len ? len : 1, sizeof *v);
     }
-    s->value[i] = v;
     return v;
 }
 
-static void give_back(struct sim *s, uint32_t i)
+static void free_buffer(struct sim *s, size_t len, double **at)
 {
-    struct sim_pool *pool = pool_of(s, sim_value_len(&s->nodes->at[i].type));
-    double *v = s->value[i];
-    s->value[i] = NULL;
+    struct sim_pool *pool = pool_of(s, len);
+    double *v = *at;
+    *at = NULL;
     if (!v || !pool || pool->len == 0)
         return;
     memcpy(v, &pool->head, sizeof pool->head);
     pool->head = v;
+}
+
+double *sim_result(struct sim *s, uint32_t i)
+{
+    return s->value[i] = new_buffer(s, sim_value_len(&s->nodes->at[i].type));
+}
+
+double *sim_imag(struct sim *s, uint32_t i)
+{
+    if (!s->imag[i])
+        s->imag[i] = new_buffer(s, sim_value_len(&s->nodes->at[i].type));
+    return s->imag[i];
+}
+
+void sim_real(struct sim *s, uint32_t i)
+{
+    size_t len = sim_value_len(&s->nodes->at[i].type);
+    for (size_t k = 0; s->imag[i] && k < len; k++)
+        if (s->imag[i][k] != 0)
+            return;
+    free_buffer(s, len, &s->imag[i]);
+}
+
+static void give_back(struct sim *s, uint32_t i)
+{
+    size_t len = sim_value_len(&s->nodes->at[i].type);
+    free_buffer(s, len, &s->value[i]);
+    free_buffer(s, len, &s->imag[i]);
 }
 
 /* Everything that does not depend on the image: diagonals of lin nodes, plaintexts of pmac and
@@ -105,8 +131,14 @@ static void prepare(struct sim *s)
             const struct node *n = &s->nodes->at[i];
             if (n->op != OP_pmac || node_int(n, KEY_map) != m)
                 continue;
-            s->plain[i] = arena_array(s->arena, (size_t)n->num_args * d.nw, sizeof(double));
-            pmac_plaintexts(p, n, &d, s->plain[i]);
+            size_t len = (size_t)n->num_args * d.nw;
+            s->plain[i] = arena_array(s->arena, len, sizeof(double));
+            if (p->maps[m].dft.first == 0) {
+                pmac_plaintexts(p, n, &d, s->plain[i]);
+                continue;
+            }
+            s->plain_imag[i] = arena_array(s->arena, len, sizeof(double));
+            pmac_plaintexts_complex(p, n, &d, s->plain[i], s->plain_imag[i]);
         }
         arena_release(scratch, mark);
     }
@@ -122,7 +154,9 @@ static struct sim *open_nodes(struct prog *p, const struct nodes *nodes)
     s->nodes = nodes;
     s->last_use = arena_array(a, nodes->len, sizeof *s->last_use);
     s->value = arena_array(a, nodes->len, sizeof *s->value);
+    s->imag = arena_array(a, nodes->len, sizeof *s->imag);
     s->plain = arena_array(a, nodes->len, sizeof *s->plain);
+    s->plain_imag = arena_array(a, nodes->len, sizeof *s->plain_imag);
     s->lin = arena_array(a, p->num_maps, sizeof *s->lin);
     s->work_slots = arena_array(a, p->num_maps, sizeof *s->work_slots);
     for (uint32_t i = 0; i < nodes->len; i++) {
@@ -136,22 +170,22 @@ static struct sim *open_nodes(struct prog *p, const struct nodes *nodes)
 
 struct sim *sim_open(struct prog *p)
 {
-    return open_nodes(p, &p->nodes);
+    struct sim *s = open_nodes(p, &p->nodes);
+    s->func = arena_array(s->arena, p->num_funcs, sizeof *s->func);
+    for (uint32_t f = 0; f < p->num_funcs; f++)
+        s->func[f] = open_nodes(p, &p->funcs[f].nodes);
+    return s;
 }
 
 void sim_close(struct sim *s)
 {
+    for (uint32_t f = 0; s->func && f < s->p->num_funcs; f++)
+        arena_free(s->func[f]->arena);
     arena_free(s->arena);
 }
 
-void sim_image(struct sim *s, const struct sim_options *o, const double *image, double *result)
+static void run_nodes(struct sim *s, const struct sim_options *o)
 {
-    s->image = image;
-    s->result = result;
-    s->noise = o && o->noise;
-    if (s->noise)
-        sim_noise_begin(s, o->seed);
-
     for (uint32_t i = 0; i < s->nodes->len; i++) {
         const struct node *n = &s->nodes->at[i];
         if (!run_op[n->op])
@@ -167,6 +201,32 @@ void sim_image(struct sim *s, const struct sim_options *o, const double *image, 
         if (s->last_use[i] == i && s->value[i])
             give_back(s, i);
     }
+}
+
+void sim_function(struct sim *s, uint32_t i, uint32_t f)
+{
+    struct sim *g = s->func[f];
+    g->caller = s;
+    g->call = i;
+    g->noise = s->noise;
+    g->rng = s->rng;
+    g->multiples = s->multiples;
+    g->secret = s->secret;
+    g->sparse = s->sparse;
+    run_nodes(g, NULL);
+    s->rng = g->rng;
+    s->multiples = g->multiples;
+}
+
+void sim_image(struct sim *s, const struct sim_options *o, const double *image, double *result)
+{
+    s->image = image;
+    s->result = result;
+    s->noise = o && o->noise;
+    sim_seed(&s->multiples, ~(o ? o->seed : 0));
+    if (s->noise)
+        sim_noise_begin(s, o->seed);
+    run_nodes(s, o);
 }
 
 void sim_run(struct prog *p, const struct sim_options *o, const double *image, double *result)
@@ -221,7 +281,7 @@ double sim_error_bound(struct prog *p, const double *const *images, uint32_t tri
     const uint64_t seed = 0x57454654; /* fixed: the bound is printed into the generated program */
     uint32_t outputs = p->model.num_outputs;
     struct sim *noisy = sim_open(p);
-    struct sim *exact = open_nodes(p, p->reference.len ? &p->reference : &p->nodes);
+    struct sim *exact = p->reference.len ? open_nodes(p, &p->reference) : sim_open(p);
     double *want = arena_array(exact->arena, outputs, sizeof *want);
     double *got = arena_array(exact->arena, outputs, sizeof *got);
     double *sum = arena_array(exact->arena, outputs, sizeof *sum);

@@ -2,8 +2,7 @@
 #ifndef WEFT_SIM_H
 #define WEFT_SIM_H
 
-/* The simulator's own interface: sim.c (driver), nn.c and packed.c (one function an op), noise.c.
- */
+/* The simulator's own interface: sim.c (driver), nn.c, packed.c and boot.c (one function an op), noise.c. */
 
 #include "backends.h"
 
@@ -19,8 +18,13 @@ struct sim {
     const struct nodes *nodes; /* the program's, or its reference network's */
     uint32_t *last_use;        /* [nodes.len] index of the last node that reads the value */
     double **value;            /* [nodes.len] NULL when not computed or given back */
+    double **imag;             /* [nodes.len] imaginary parts of packed values; NULL: all zero */
     double **plain;            /* [nodes.len] pmac: [num_args][nw]; padd: [n of its layout] */
+    double **plain_imag;       /* [nodes.len] of pmac nodes of DFT factors, else NULL */
     struct diagonals *lin;     /* [num_maps] of maps that lin nodes use */
+    struct sim **func;         /* [num_funcs] */
+    struct sim *caller;        /* of a function while it runs, else NULL */
+    uint32_t call;             /* the caller's node */
     uint32_t *work_slots;      /* [num_maps] nw of maps that pmac nodes use */
     struct sim_pool {
         size_t len;
@@ -33,13 +37,21 @@ struct sim {
     double *result;
     bool noise;
     struct sim_rng rng;
-    double *secret; /* [N/2] |s(zeta_j)|^2 of a secret drawn for this image */
+    struct sim_rng multiples; /* of q_0, that mod_raise adds */
+    double *secret;           /* [N/2] |s(zeta_j)|^2 of a secret drawn for this image */
+    double *sparse;           /* [N/2] of the sparse secret */
 };
 
 /* ---- sim.c */
 size_t sim_value_len(const struct type *t);
 /* The value buffer of node i, zeroed. */
 double *sim_result(struct sim *s, uint32_t i);
+/* Its imaginary parts: as they are, or zeroed where there were none. */
+double *sim_imag(struct sim *s, uint32_t i);
+/* Forgets imaginary parts that are all zero. */
+void sim_real(struct sim *s, uint32_t i);
+/* Node i runs function f on its operand. */
+void sim_function(struct sim *s, uint32_t i, uint32_t f);
 static inline const struct node *sim_node(const struct sim *s, uint32_t i)
 {
     return &s->nodes->at[i];
@@ -47,6 +59,10 @@ static inline const struct node *sim_node(const struct sim *s, uint32_t i)
 static inline const double *sim_arg(const struct sim *s, const struct node *n, uint32_t k)
 {
     return s->value[n->args[k]];
+}
+static inline const double *sim_arg_imag(const struct sim *s, const struct node *n, uint32_t k)
+{
+    return s->imag[n->args[k]];
 }
 static inline const struct type *sim_arg_type(const struct sim *s, const struct node *n, uint32_t k)
 {
@@ -67,8 +83,9 @@ double sim_var_encoding(double n_coeffs, double scale);
 double sim_var_fresh(double ring_n, double scale);
 double sim_var_mod_down(double ring_n, double scale, double secret, uint32_t parts);
 double sim_var_digit(double ring_n, double scale, double log2_digit, double log2_p);
+double sim_var_encoding_complex(double n_coeffs, double scale);
 
-/* ---- nn.c, packed.c: one function a row of ops.def that is not a constant. Called with the
+/* ---- nn.c, packed.c, boot.c: one function a row of ops.def that is not a constant. Called with the
  * operands' values in place; sets the value of node i with sim_result() (output: s->result). */
 typedef void sim_op(struct sim *s, uint32_t i);
 #define SIM_DECLARE_C(name)

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "app.h"
 
+#include <math.h>
+
 /*
  * A key for level l has d = ceil((l+1) / alpha) digits of two polynomials over the l+1 primes of Q
- * and all of P; on disk a seed replaces one of the two. A fresh ciphertext is one polynomial and a
- * seed, a result is two polynomials. Every file has 64 bytes of header and 64 that say what
+ * and all of P; on disk a seed replaces one of the two. Keys of the sparse secret have one digit,
+ * and the one that encapsulates is over q_0 and p_0 only. A fresh ciphertext is one polynomial and
+ * a seed, a result is two polynomials. Every file has 64 bytes of header and 64 that say what
  * follows; a key's record and a ciphertext's seed have 64. The end-to-end test compares with the
  * files.
  */
@@ -16,9 +19,12 @@ struct rt_app_sizes rt_app_sizes(const struct rt_interface *model)
     const uint64_t limbs_out = (uint64_t)model->output_level + 1;
     uint64_t halves = 0;
     for (uint32_t i = 0; i < model->num_keys; i++) {
+        uint32_t kind = model->keys[i].kind;
         uint64_t limbs = (uint64_t)model->keys[i].level + 1;
         uint64_t digits = (limbs + params->alpha - 1) / params->alpha;
-        halves += digits * (limbs + params->num_p) * limb;
+        if (kind == RT_KEY_ENCAPSULATE || kind == RT_KEY_RAISED)
+            digits = 1;
+        halves += digits * (limbs + (kind == RT_KEY_ENCAPSULATE ? 1 : params->num_p)) * limb;
     }
     return (struct rt_app_sizes){
         .key_file = 2 * block + model->num_keys * block + halves,
@@ -39,6 +45,26 @@ static json_t *reals(const double *values, uint32_t count)
 static const char secret_text[] = "uniform ternary, sigma 3.2";
 static const char source_text[] = "eprint 2024/463, classical";
 
+/* The sparse secret encrypts modulo q_0 p_0 only; core/ctx.c has the bounds. */
+static const char sparse_source_text[] =
+    "own estimate: primal hybrid attack, MATZOV costs, classical";
+
+static double sparse_log2_modulus(const struct rt_params *p)
+{
+    return log2((double)p->q[0]) + (p->num_p != 0 ? log2((double)p->p[0]) : 0);
+}
+
+/* An object that becomes part of the whole, or NULL where memory is short. */
+static json_t *sparse_json(const struct rt_interface *m)
+{
+    if (m->params.sparse_weight == 0)
+        return json_object();
+    return json_pack("{s:{s:i, s:f, s:f, s:s}}", "sparse_secret", "weight",
+                     (int)m->params.sparse_weight, "log2_modulus", sparse_log2_modulus(&m->params),
+                     "lambda", m->params.insecure ? 0.0 : 128.0, "lambda_source",
+                     sparse_source_text);
+}
+
 static int info_json(const struct rt_app *app)
 {
     const struct rt_interface *m = app->model;
@@ -58,11 +84,14 @@ static int info_json(const struct rt_app *app)
         (int)m->num_keys, "key_bytes", (json_int_t)s.key_file, "key_bytes_memory",
         (json_int_t)s.key_memory, "ciphertext_bytes_in", (json_int_t)s.ciphertext_in,
         "ciphertext_bytes_out", (json_int_t)s.ciphertext_out, "error_bound", m->error_bound);
-    if (!root || !rest || json_object_update(root, rest) != 0) {
+    json_t *sparse = sparse_json(m);
+    if (!root || !rest || !sparse || json_object_update(root, rest) != 0 ||
+        json_object_update(root, sparse) != 0) {
         json_decref(root);
         root = NULL;
     }
     json_decref(rest);
+    json_decref(sparse);
     return rt_app_print_json(root) ? 0 : rt_app_error(app, "out of memory");
 }
 
@@ -85,6 +114,15 @@ static int info(struct rt_app *app)
         printf("security         NONE: toy parameters\n");
     else
         printf("security         lambda = %.0f bits (%s)\n", m->lambda, source_text);
+    if (m->params.sparse_weight != 0) {
+        printf("sparse secret    %u coefficients are not zero; encrypts modulo q_0 p_0 only, "
+               "log2 = %.1f\n",
+               m->params.sparse_weight, sparse_log2_modulus(&m->params));
+        if (m->params.insecure)
+            printf("  its security   NONE: toy parameters\n");
+        else
+            printf("  its security   lambda >= 128 bits (%s)\n", sparse_source_text);
+    }
     printf("levels           %u, of which the network uses %g\n", m->params.num_q, m->depth);
     printf("evaluation keys  %u: %s on disk, %s in memory\n", m->num_keys,
            rt_app_bytes(a, s.key_file), rt_app_bytes(b, s.key_memory));

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@ struct keygen {
     rt_secret *secret;
     struct core_key_record *records;
     uint64_t *square; /* s^2, over all primes */
+    uint64_t *sparse; /* the secret of raised values, over all primes; NULL: there is none */
     size_t square_words;
     uint64_t p_mod_q[RING_MAX_PRIMES];
     uint8_t noise_seed[SYS_SEED_BYTES]; /* of all errors, wiped */
@@ -23,23 +25,63 @@ struct keygen {
     size_t b_words, noise_words, work_words, slices;
 };
 
+/* What key `spec` is made of (core.h), over all primes: -a sigma^-1(under) + e + g target. */
+struct recipe {
+    const uint64_t *under, *target;
+    uint64_t galois; /* of sigma^-1; 1: none */
+};
+
+static struct recipe recipe_of(const struct keygen *k, const struct rt_key_spec *spec)
+{
+    const struct ring *r = k->secret->ctx->ring;
+    uint64_t *s = k->secret->s;
+    switch ((enum rt_key_kind)spec->kind) {
+    case RT_KEY_RELINEARISE:
+        return (struct recipe){s, k->square, 1};
+    case RT_KEY_ROTATE:
+        return (struct recipe){s, s, ring_galois(r, -(long)spec->by)};
+    case RT_KEY_CONJUGATE:
+        return (struct recipe){s, s, 2 * (uint64_t)r->n - 1};
+    case RT_KEY_ENCAPSULATE:
+        return (struct recipe){k->sparse, s, 1};
+    case RT_KEY_RAISED:
+        break;
+    }
+    return (struct recipe){s, k->sparse, ring_galois(r, -(long)spec->by)};
+}
+
+/* The factor of the target in digit j modulo q_limb. */
+static uint64_t gadget(const struct keygen *k, const struct rt_key_spec *spec, size_t limb,
+                       unsigned j)
+{
+    const struct ring *r = k->secret->ctx->ring;
+    switch (spec->kind) {
+    case RT_KEY_ENCAPSULATE:
+        return r->residue[(size_t)r->n_q * ((size_t)r->n_q + r->n_p)]; /* p_0 mod q_0 */
+    case RT_KEY_RAISED:
+        return k->p_mod_q[limb];
+    default:
+        return limb / k->secret->ctx->alpha == j ? k->p_mod_q[limb] : 0;
+    }
+}
+
 /*
- * Limb `limb` of all b_j of core.h, j < digits. The secret is stored over all primes; that of limb
+ * Limb `limb` of all b_j of core.h, j < digits. The secrets are stored over all primes; that of limb
  * i of a key at a lower level is found by its prime.
  */
 static void make_limb(const struct keygen *k, const struct rt_key_spec *spec, const uint8_t *seed,
                       const struct core_key_shape *shape, size_t limb, uint64_t *work)
 {
     const struct ring *r = k->secret->ctx->ring;
-    unsigned alpha = k->secret->ctx->alpha;
+    const struct recipe recipe = recipe_of(k, spec);
     size_t prime = ring_prime(r, shape->basis, limb);
     const struct ntt_table *t = &r->ntt[prime];
     uint64_t *rotated = work;
     uint64_t *a = work + r->n;
-    const uint64_t *s = k->secret->s + prime * r->n;
-    const uint64_t *target = spec->by == 0 ? k->square + prime * r->n : s;
-    if (spec->by != 0) {
-        r->k.gather(rotated, s, ring_galois(r, -(long)spec->by), r->log_n, 0, r->n);
+    const uint64_t *s = recipe.under + prime * r->n;
+    const uint64_t *target = recipe.target + prime * r->n;
+    if (recipe.galois != 1) {
+        r->k.gather(rotated, s, recipe.galois, r->log_n, 0, r->n);
         s = rotated;
     }
     for (unsigned j = 0; j < shape->digits; j++) {
@@ -49,8 +91,8 @@ static void make_limb(const struct keygen *k, const struct rt_key_spec *spec, co
         ring_uniform_limb(r, a, prime, seed, j);
         r->k.mul(a, a, s, r->n, &t->mod);
         r->k.sub(out, out, a, r->n, t->mod.q);
-        if (limb <= shape->basis.level && limb / alpha == j) {
-            uint64_t g = k->p_mod_q[limb];
+        uint64_t g = limb <= shape->basis.level ? gadget(k, spec, limb, j) : 0;
+        if (g != 0) {
             r->k.mul_const_add(out, out, target, g, mod_shoup(g, t->mod.q), r->n, t->mod.q);
         }
     }
@@ -107,6 +149,7 @@ static enum rt_status write_eval(struct keygen *k, const char *path, struct core
         struct core_key_shape s = core_key_shape(ctx, &k->model->keys[i]);
         k->records[i].by = k->model->keys[i].by;
         k->records[i].level = k->model->keys[i].level;
+        k->records[i].kind = k->model->keys[i].kind;
         k->records[i].digits = s.digits;
         k->records[i].offset = at;
         sys_random(k->records[i].seed, sizeof k->records[i].seed);
@@ -144,7 +187,29 @@ static enum rt_status write_secret(const struct keygen *k, const char *path,
     return status == RT_OK ? core_writer_finish(*w, err) : status;
 }
 
-/* Memory, s^2 and the constants. */
+/* The second secret, from a seed that nobody keeps. It exists in this memory only. */
+static enum rt_status draw_sparse(struct keygen *k, struct rt_error *err)
+{
+    const struct ring *r = k->secret->ctx->ring;
+    struct ring_basis all = {r->n_q - 1, r->n_p};
+    int64_t *coefficients = sys_alloc_array(r->n, sizeof *coefficients);
+    k->sparse = sys_alloc_array(k->square_words, sizeof *k->sparse);
+    if (coefficients == NULL || k->sparse == NULL) {
+        sys_free(coefficients);
+        return core_no_memory(err, "key generation");
+    }
+    (void)mlock(k->sparse, k->square_words * sizeof *k->sparse); /* as in secret.c */
+    uint8_t seed[SYS_SEED_BYTES];
+    sys_random(seed, sizeof seed);
+    ring_ternary_sparse(r, coefficients, k->model->params.sparse_weight, seed, 0);
+    sys_wipe(seed, sizeof seed);
+    ring_from_i64(r, k->sparse, coefficients, r->log_n, all);
+    ring_ntt(r, k->sparse, k->sparse, all);
+    rt_client_free(coefficients, r->n * sizeof *coefficients);
+    return RT_OK;
+}
+
+/* Memory, s^2, the sparse secret and the constants. */
 static enum rt_status prepare(struct keygen *k, struct rt_error *err)
 {
     const struct ring *r = k->secret->ctx->ring;
@@ -172,11 +237,17 @@ static enum rt_status prepare(struct keygen *k, struct rt_error *err)
     ring_mul(r, k->square, k->secret->s, k->secret->s, all);
     ring_p_residues(r, k->p_mod_q, all);
     sys_random(k->noise_seed, sizeof k->noise_seed);
-    return RT_OK;
+    return k->model->params.sparse_weight == 0 ? RT_OK : draw_sparse(k, err);
 }
 
 static void release(struct keygen *k)
 {
+    if (k->sparse != NULL) {
+        size_t bytes = k->square_words * sizeof *k->sparse;
+        sys_wipe(k->sparse, bytes);
+        (void)munlock(k->sparse, bytes); /* not before it is wiped */
+        sys_free(k->sparse);
+    }
     rt_client_free(k->square, k->square_words * sizeof *k->square);
     rt_client_free(k->noise, k->noise_words * sizeof *k->noise);
     rt_client_free(k->work, k->work_words * sizeof *k->work);

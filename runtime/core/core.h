@@ -189,11 +189,21 @@ enum rt_status core_ct_put(struct core_writer *w, const struct core_ctx *c,
  * q_0 .. q_level and all p, N words each, evaluation form.
  *
  * Key k of digits j = 0 .. ceil((level+1)/alpha)-1:  a_j = ring_uniform(seed_k, stream j),
- *     b_j = -a_j s' + e_j + g_j s,     g_j = P mod q_i for i in digit j, else 0,
- * for the relinearisation key (by 0): s' = s and g_j s^2 in place of g_j s;
- * for the rotation by r: s' = sigma^-1(s), sigma: X -> X^(5^r). So with d_j the digits of c1,
+ *     b_j = -a_j s' + e_j + g_j t,     g_j = P mod q_i for i in digit j, else 0,
+ * for relinearisation s' = s and t = s^2; for a rotation by r and for conjugation s' = sigma^-1(s)
+ * and t = s, sigma: X -> X^(5^r) and X -> X^-1. So with d_j the digits of c1,
  *     sum_j d_j (b_j + a_j s') = P c1 s + small, and sigma of it is P sigma(c1) sigma(s):
  * the inner product is taken on digits as they are, and two polynomials are permuted at the end.
+ *
+ * Programs that bootstrap have a second secret z, of which only sparse_weight coefficients are not
+ * zero. It is drawn by key generation and forgotten there. Keys have one digit:
+ *     RT_KEY_ENCAPSULATE, over q_0 p_0:     b = -a z + e + p_0 s
+ *     RT_KEY_RAISED by r, over Q_level P:   b = -a s' + e + P z,    s' = sigma^-1(s)
+ * z encrypts in the first only. As few of its coefficients are not zero, that is safe for a small
+ * modulus only (ctx.c): this key must not have another limb. In the second z is the message. A
+ * ciphertext (c0, c1) under z modulo q_0, read as integers, is one modulo Q_level whose c1 is small
+ * and so is itself the digit:
+ *     (P sigma(c0) + sigma(c1 b), sigma(c1 a)) is P sigma(c0 + c1 z) + small under s.
  */
 struct core_key_record {
     int64_t by;
@@ -201,7 +211,7 @@ struct core_key_record {
     uint32_t digits;
     uint64_t offset; /* of the b halves, bytes from the start of the payload */
     uint8_t seed[SYS_SEED_BYTES];
-    uint64_t zero;
+    uint64_t kind; /* enum rt_key_kind */
 };
 
 struct core_key_shape {
@@ -209,6 +219,9 @@ struct core_key_shape {
     unsigned digits;
     size_t poly_words; /* of one digit's b */
 };
+/* How messages name it, a step following: "rotation" */
+#define CORE_KEY_KINDS (RT_KEY_RAISED + 1u)
+const char *core_key_text(uint32_t kind);
 struct core_key_shape core_key_shape(const struct core_ctx *c, const struct rt_key_spec *spec);
 /* Bytes of the whole payload. */
 uint64_t core_keys_bytes(const struct core_ctx *c, const struct rt_interface *model);
@@ -223,7 +236,7 @@ struct core_plain {
     uint64_t first_rect;
     uint32_t num_rects, n, period;
     int32_t level;
-    uint32_t extended, zero;
+    uint32_t extended, dft;
     double scale;
 };
 struct rt_data {
@@ -233,8 +246,15 @@ struct rt_data {
     const struct core_rect *rects;
     const struct core_plain *plains;
 };
-/* The vector of plaintext i: slots has plains[i].n entries. False when it does not repeat with its
- * period. */
+/* The vector of plaintext i, which has dft = 0: slots has plains[i].n entries. False when it does
+ * not repeat with its period. */
 bool core_plain_slots(const struct rt_data *d, uint64_t i, double *slots);
+
+/* ---- dft.c: factors of the special DFT ------------------------------------------------------- */
+
+/* Of a record with dft != 0: every field in range, period included? */
+bool core_dft_ok(const struct core_plain *p);
+/* The first p->period positions of the diagonal; core_dft_ok(p). */
+void core_dft_slots(const struct core_plain *p, double *re, double *im);
 
 #endif

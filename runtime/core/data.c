@@ -23,9 +23,12 @@ static bool plain_ok(const struct rt_data *d, const struct core_plain *p)
     if (!power_of_two(p->n) || !power_of_two(p->period) || p->period > p->n || p->n > MAX_SLOTS) {
         return false;
     }
-    if (p->level < 0 || p->level >= (int32_t)RING_MAX_PRIMES || p->extended > 1 || p->zero != 0 ||
+    if (p->level < 0 || p->level >= (int32_t)RING_MAX_PRIMES || p->extended > 1 ||
         !isfinite(p->scale) || p->scale <= 0) {
         return false;
+    }
+    if (p->dft != 0) {
+        return core_dft_ok(p);
     }
     if (p->first_rect > d->num_rects || p->num_rects > d->num_rects - p->first_rect) {
         return false;

@@ -5,9 +5,11 @@ _Static_assert(sizeof(struct core_key_record) == 64, "the record's layout is the
 
 struct core_key_shape core_key_shape(const struct core_ctx *c, const struct rt_key_spec *spec)
 {
+    bool encapsulate = spec->kind == RT_KEY_ENCAPSULATE;
     struct core_key_shape s;
-    s.basis = (struct ring_basis){(unsigned)spec->level, c->ring->n_p};
-    s.digits = ring_digits(s.basis.level, c->alpha);
+    s.basis = (struct ring_basis){(unsigned)spec->level, encapsulate ? 1 : c->ring->n_p};
+    s.digits =
+        encapsulate || spec->kind == RT_KEY_RAISED ? 1 : ring_digits(s.basis.level, c->alpha);
     s.poly_words = ring_words(c->ring, s.basis);
     return s;
 }

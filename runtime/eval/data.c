@@ -57,20 +57,26 @@ static enum rt_status place(rt_eval *e, const rt_data *d, const char *path, stru
     return RT_OK;
 }
 
-/* slots: N/2 doubles, work: N. */
-static enum rt_status encode_one(rt_eval *e, const rt_data *d, uint64_t i, double *slots,
-                                 double *work, const char *path, struct rt_error *err)
+/* work: 2 N doubles, for real parts, imaginary parts and the encoding. */
+static enum rt_status encode_one(rt_eval *e, const rt_data *d, uint64_t i, double *work,
+                                 const char *path, struct rt_error *err)
 {
     const struct core_plain *p = &d->plains[i];
-    if (!core_plain_slots(d, i, slots)) {
+    size_t slots = core_slots(e->ctx);
+    double *re = work;
+    double *im = NULL;
+    if (p->dft != 0) {
+        im = work + slots;
+        core_dft_slots(p, re, im);
+    } else if (!core_plain_slots(d, i, re)) {
         return core_fail(err, RT_ERR_FORMAT, "%s: plaintext %llu does not repeat with period %u",
                          path, (unsigned long long)i, p->period);
     }
     char what[400];
     (void)snprintf(what, sizeof what, "%s: plaintext %llu", path, (unsigned long long)i);
     uint64_t *out = e->plain_memory + (e->plains[i].at - e->plain_memory);
-    return core_encode(e->ctx, out, slots, NULL, core_log2(p->period), p->scale, plain_basis(e, p),
-                       work, what, err);
+    return core_encode(e->ctx, out, re, im, core_log2(p->period), p->scale, plain_basis(e, p),
+                       work + 2 * slots, what, err);
 }
 
 /* Each slice takes every slices-th plaintext and has memory and an error of its own; the error that
@@ -85,7 +91,7 @@ static enum rt_status encode_all(rt_eval *e, const rt_data *d, const char *path,
     size_t n = e->ctx->ring->n;
     size_t count = e->slices;
     struct slice *slices = sys_alloc_array(count, sizeof *slices);
-    double *work = sys_alloc_array(count, (n / 2 + n) * sizeof *work);
+    double *work = sys_alloc_array(count, 2 * n * sizeof *work);
     if (slices == NULL || work == NULL) {
         sys_free(slices);
         sys_free(work);
@@ -93,10 +99,10 @@ static enum rt_status encode_all(rt_eval *e, const rt_data *d, const char *path,
     }
     SYS_PARALLEL_FOR
     for (size_t s = 0; s < count; s++) {
-        double *mine = work + s * (n / 2 + n);
+        double *mine = work + s * 2 * n;
         slices[s].failed = UINT64_MAX;
         for (uint64_t i = s; i < d->num_plains; i += count) {
-            if (encode_one(e, d, i, mine, mine + n / 2, path, &slices[s].error) != RT_OK) {
+            if (encode_one(e, d, i, mine, path, &slices[s].error) != RT_OK) {
                 slices[s].failed = i;
                 break;
             }

@@ -58,7 +58,8 @@ static enum rt_status make_scratch(rt_eval *e, struct rt_error *err)
     size_t up = ring_decompose_scratch_words(r, all.level, e->ctx->alpha, e->slices);
     e->scratch_words = down > up ? down : up;
     e->scratch = sys_alloc_array(e->scratch_words, sizeof *e->scratch);
-    e->poly = sys_alloc_array(2 * ring_limbs(all), r->n * sizeof *e->poly);
+    size_t limbs = 2 * ring_limbs(all);
+    e->poly = sys_alloc_array(limbs < 6 ? 6 : limbs, r->n * sizeof *e->poly);
     if (e->scratch == NULL || e->poly == NULL) {
         return core_no_memory(err, e->program->interface->name);
     }

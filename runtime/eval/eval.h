@@ -8,10 +8,12 @@
 
 enum eval_kind {
     EVAL_EMPTY,
-    EVAL_CT,    /* 2 parts over q_0 .. q_level */
-    EVAL_CT3,   /* 3 parts */
-    EVAL_CTX,   /* 2 parts over q_0 .. q_level and all p: P times the value */
-    EVAL_DIGITS /* ceil((level+1)/alpha) polynomials over the same */
+    EVAL_CT,     /* 2 parts over q_0 .. q_level */
+    EVAL_CT3,    /* 3 parts */
+    EVAL_CTX,    /* 2 parts over q_0 .. q_level and all p: P times the value */
+    EVAL_DIGITS, /* ceil((level+1)/alpha) polynomials over the same */
+    EVAL_SPARSE, /* 2 parts over q_0, under the sparse secret; level 0 */
+    EVAL_RAISED /* the same as integers: 2 parts as of CTX, but the first is not there over the p */
 };
 
 /* Parts (or digits) lie one after the other, each limb-major as in ring.h. */
@@ -32,8 +34,9 @@ struct eval_plain {
 };
 
 struct eval_key {
+    uint32_t kind; /* enum rt_key_kind */
     int64_t by;
-    uint64_t galois; /* 5^by mod 2N */
+    uint64_t galois;  /* 5^by mod 2N, for conjugation 2N - 1 */
     uint64_t inverse; /* its inverse mod 2N */
     struct core_key_shape shape;
     const uint64_t *words; /* limbs of 2 digits N words, as struct k_switch wants them */
@@ -61,8 +64,8 @@ struct rt_eval {
 
     uint64_t *scratch;    /* of everything in rns.c, any level and drop */
     size_t scratch_words; /* enough for one part; rt_mod_down takes as many as fit */
-    uint64_t *poly;       /* two polynomials over all primes */
-    unsigned slices;   /* how many pieces a loop with per-thread memory is cut into */
+    uint64_t *poly;       /* two polynomials over all primes, and at least 6 limbs */
+    unsigned slices;      /* how many pieces a loop with per-thread memory is cut into */
     uint64_t p_mod_q[RING_MAX_PRIMES], p_shoup[RING_MAX_PRIMES];
 
     const struct rt_layer *layer; /* being run */
@@ -78,7 +81,7 @@ enum rt_status rt_eval_load_keys(rt_eval *e, const char *path, struct rt_error *
 
 static inline struct ring_basis eval_basis(const rt_eval *e, const struct eval_reg *g)
 {
-    bool extended = g->kind == EVAL_CTX || g->kind == EVAL_DIGITS;
+    bool extended = g->kind == EVAL_CTX || g->kind == EVAL_DIGITS || g->kind == EVAL_RAISED;
     return (struct ring_basis){(unsigned)g->level, extended ? e->ctx->ring->n_p : 0};
 }
 
@@ -107,5 +110,25 @@ struct eval_reg *rt_eval_out(rt_eval *e, const char *op, uint32_t out, enum eval
 bool rt_eval_same(rt_eval *e, const char *op, const struct eval_reg *a, const struct eval_reg *b);
 /* A scale that is finite and positive, and a message that can be there at all. */
 bool rt_eval_scale(rt_eval *e, const char *op, double scale);
+
+/* ---- keyswitch.c ------------------------------------------------------------------------------ */
+
+/* The key, if it reaches the level; else NULL and the mistake is kept. */
+const struct eval_key *rt_eval_key(rt_eval *e, const char *op, enum rt_key_kind kind, int64_t by,
+                                   int32_t level);
+
+/* One switched value. */
+struct eval_switch {
+    const rt_eval *e;
+    const struct eval_key *key;
+    const uint64_t *base[2]; /* over q_0 .. q_level, times c; NULL: nothing to add */
+    const uint64_t *c, *cs;  /* [level + 1] with Shoup words: the product of the primes p of b */
+    const uint64_t *digit;   /* polynomials over b, one after the other */
+    unsigned digits;
+    struct ring_basis b;
+    uint64_t *out; /* two polynomials over b */
+    bool far;
+};
+void rt_eval_switch(const struct eval_switch *s);
 
 #endif

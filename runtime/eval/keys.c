@@ -34,12 +34,16 @@ static enum rt_status check_table(rt_eval *e, const struct core_file *f, const c
     for (uint32_t i = 0; i < model->num_keys; i++) {
         const struct core_key_record *k = &records[i];
         struct core_key_shape s = core_key_shape(e->ctx, &model->keys[i]);
+        if (k->kind != model->keys[i].kind) {
+            return core_fail(err, RT_ERR_FORMAT, "%s: key %u is of kind %llu, expected %u", path, i,
+                             (unsigned long long)k->kind, model->keys[i].kind);
+        }
         if (k->by != model->keys[i].by || k->level != model->keys[i].level ||
-            k->digits != s.digits || k->offset != at || k->zero != 0 || zeros != 0) {
+            k->digits != s.digits || k->offset != at || zeros != 0) {
             return core_fail(err, RT_ERR_FORMAT,
-                             "%s: key %u is for rotation %lld at level %d, expected %lld at %d",
-                             path, i, (long long)k->by, k->level, (long long)model->keys[i].by,
-                             model->keys[i].level);
+                             "%s: key %u is for %s %lld at level %d, expected %lld at %d", path, i,
+                             core_key_text(model->keys[i].kind), (long long)k->by, k->level,
+                             (long long)model->keys[i].by, model->keys[i].level);
         }
         at += (uint64_t)s.digits * s.poly_words * sizeof(uint64_t);
     }
@@ -60,9 +64,13 @@ static enum rt_status place(rt_eval *e, const char *path, struct rt_error *err)
     const uint64_t *at = e->key_memory;
     for (uint32_t i = 0; i < model->num_keys; i++) {
         struct eval_key *k = &e->keys[i];
+        k->kind = model->keys[i].kind;
         k->by = model->keys[i].by;
         k->galois = ring_galois(e->ctx->ring, (long)k->by);
         k->inverse = ring_galois(e->ctx->ring, -(long)k->by);
+        if (k->kind == RT_KEY_CONJUGATE) {
+            k->galois = k->inverse = 2 * (uint64_t)e->ctx->ring->n - 1;
+        }
         k->shape = core_key_shape(e->ctx, &model->keys[i]);
         k->words = at;
         at += 2 * k->shape.digits * k->shape.poly_words;

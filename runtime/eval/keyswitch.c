@@ -33,27 +33,22 @@ void rt_decompose(rt_eval *e, uint32_t out, uint32_t in)
     eval_set(z, EVAL_DIGITS, x->level, x->scale);
 }
 
-static const struct eval_key *find_key(const rt_eval *e, int64_t by)
+const struct eval_key *rt_eval_key(rt_eval *e, const char *op, enum rt_key_kind kind, int64_t by,
+                                   int32_t level)
 {
     for (uint32_t i = 0; i < e->program->interface->num_keys; i++) {
-        if (e->keys[i].by == by) {
-            return &e->keys[i];
+        const struct eval_key *key = &e->keys[i];
+        if (key->kind == (uint32_t)kind && key->by == by) {
+            if ((int64_t)key->shape.basis.level >= level) {
+                return key;
+            }
+            break;
         }
     }
+    rt_eval_mistake(e, op, "no key for %s %lld at level %d", core_key_text((uint32_t)kind),
+                    (long long)by, level);
     return NULL;
 }
-
-/* One switched value, for the loop over limbs. */
-struct switching {
-    const rt_eval *e;
-    const struct eval_key *key;
-    const struct eval_reg *base;
-    const uint64_t *digit; /* polynomials over b, one after the other */
-    unsigned digits;
-    struct ring_basis b;
-    uint64_t *out;
-    bool far;
-};
 
 /* Pieces of a limb, so that a few limbs keep all threads busy to the end. */
 #define PIECES 4u
@@ -63,7 +58,7 @@ struct switching {
  * key_j. P * base is there for the parts of the base that were not decomposed, and only modulo the
  * q (P = 0 mod p).
  */
-static void switch_piece(const struct switching *s, size_t limb, size_t first, size_t n)
+static void switch_piece(const struct eval_switch *s, size_t limb, size_t first, size_t n)
 {
     const struct ring *r = s->e->ctx->ring;
     const struct eval_key *key = s->key;
@@ -82,17 +77,16 @@ static void switch_piece(const struct switching *s, size_t limb, size_t first, s
                          .log_n = r->log_n,
                          .far = s->far};
     if (limb <= s->b.level) {
-        const uint64_t *base = s->base->at + limb * r->n;
-        k.base[0] = base;
-        k.base[1] = key->by == 0 ? base + ((size_t)s->b.level + 1) * r->n : NULL;
-        k.c = s->e->p_mod_q[limb];
-        k.cs = s->e->p_shoup[limb];
+        k.base[0] = s->base[0] + limb * r->n;
+        k.base[1] = s->base[1] != NULL ? s->base[1] + limb * r->n : NULL;
+        k.c = s->c[limb];
+        k.cs = s->cs[limb];
     }
     uint64_t *out = s->out + limb * r->n;
     r->k.key_mac(out, out + words, &k, first, n, ring_mod(r, s->b, limb));
 }
 
-static void switch_all(const struct switching *s)
+void rt_eval_switch(const struct eval_switch *s)
 {
     const struct ring *r = s->e->ctx->ring;
     size_t limbs = ring_limbs(s->b);
@@ -104,11 +98,12 @@ static void switch_all(const struct switching *s)
     }
 }
 
-void rt_key_mul(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base, int64_t by)
+static void key_mul(rt_eval *e, const char *op, uint32_t out, uint32_t digits, uint32_t base,
+                    enum rt_key_kind kind, int64_t by)
 {
-    static const char op[] = "rt_key_mul";
+    bool three = kind == RT_KEY_RELINEARISE;
     const struct eval_reg *d = rt_eval_in(e, op, digits, 1u << EVAL_DIGITS);
-    const struct eval_reg *x = rt_eval_in(e, op, base, by == 0 ? 1u << EVAL_CT3 : 1u << EVAL_CT);
+    const struct eval_reg *x = rt_eval_in(e, op, base, three ? 1u << EVAL_CT3 : 1u << EVAL_CT);
     if (d == NULL || x == NULL) {
         return;
     }
@@ -116,10 +111,8 @@ void rt_key_mul(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base, int64_
         rt_eval_mistake(e, op, "digits at level %d of a value at level %d", d->level, x->level);
         return;
     }
-    const struct eval_key *key = find_key(e, by);
-    if (key == NULL || (int64_t)key->shape.basis.level < x->level) {
-        rt_eval_mistake(e, op, "no key for %s %lld at level %d",
-                        by == 0 ? "relinearisation, step" : "rotation", (long long)by, x->level);
+    const struct eval_key *key = rt_eval_key(e, op, kind, by, x->level);
+    if (key == NULL) {
         return;
     }
     if (out == digits || out == base) {
@@ -130,10 +123,13 @@ void rt_key_mul(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base, int64_
     if (z == NULL) {
         return;
     }
-    struct switching s;
+    struct eval_switch s;
     s.e = e;
     s.key = key;
-    s.base = x;
+    s.base[0] = x->at;
+    s.base[1] = three ? x->at + rt_eval_part_words(e, x->kind, x->level) : NULL;
+    s.c = e->p_mod_q;
+    s.cs = e->p_shoup;
     s.b = eval_basis(e, d);
     s.digits = ring_digits(s.b.level, e->ctx->alpha);
     s.digit = d->at;
@@ -141,8 +137,18 @@ void rt_key_mul(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base, int64_
     /* What passes through the caches meanwhile is mostly keys and digits: 3 words for each digit. */
     size_t traffic = (3 * (size_t)s.digits + 2) * ring_words(e->ctx->ring, s.b) * sizeof(uint64_t);
     s.far = traffic > 3 * RING_FAR_BYTES;
-    switch_all(&s);
+    rt_eval_switch(&s);
     eval_set(z, EVAL_CTX, x->level, x->scale);
+}
+
+void rt_key_mul(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base, int64_t by)
+{
+    key_mul(e, "rt_key_mul", out, digits, base, by == 0 ? RT_KEY_RELINEARISE : RT_KEY_ROTATE, by);
+}
+
+void rt_conj_mul(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base)
+{
+    key_mul(e, "rt_conj_mul", out, digits, base, RT_KEY_CONJUGATE, 0);
 }
 
 /* In place the parts grow and the second moves up, so it goes first, through e->poly. */

@@ -16,6 +16,10 @@ static const char *kind_text(enum eval_kind kind)
         return "an extended ciphertext";
     case EVAL_DIGITS:
         return "digits";
+    case EVAL_SPARSE:
+        return "a ciphertext under the sparse secret";
+    case EVAL_RAISED:
+        return "a raised ciphertext";
     case EVAL_EMPTY:
         break;
     }
@@ -27,6 +31,8 @@ unsigned rt_eval_parts(const rt_eval *e, enum eval_kind kind, int32_t level)
     switch (kind) {
     case EVAL_CT:
     case EVAL_CTX:
+    case EVAL_SPARSE:
+    case EVAL_RAISED:
         return 2;
     case EVAL_CT3:
         return 3;

@@ -151,6 +151,7 @@ void *bench_alloc(size_t words); /* 64-bit words, never NULL */
 void bench_kernels(struct bench *b);  /* kernels.c: runtime/kernel, every level */
 void bench_rings(struct bench *b);    /* rings.c: batches of limbs, sampling */
 void bench_programs(struct bench *b); /* programs.c: what programs, clients and loaders do */
+void bench_boots(struct bench *b);    /* boots.c: compiled bootstraps */
 
 /* cost.c: the figures of the cost model, to passes/cost.def (a name that ends in .def) or to a file
  * for the compiler's --cost. */

@@ -144,6 +144,7 @@ int main(int argc, char **argv)
     bench_kernels(&b);
     bench_rings(&b);
     bench_programs(&b);
+    bench_boots(&b);
     bool ok = b.list || b.num_rows == 0 || bench_write_json(&b, c.json);
     if (c.cost != NULL && !b.list) {
         ok = bench_cost(&b, c.cost) && ok;

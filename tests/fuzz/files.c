@@ -24,7 +24,10 @@ static void make_model(void)
 {
     static uint64_t q[2], p[1];
     static const double mean[] = {0}, std[] = {1};
-    static const struct rt_key_spec keys[] = {{0, 1}, {1, 0}};
+    static const struct rt_key_spec keys[] = {{0, 1, RT_KEY_RELINEARISE},
+                                              {1, 0, RT_KEY_ROTATE},
+                                              {0, 0, RT_KEY_ENCAPSULATE},
+                                              {1, 1, RT_KEY_RAISED}};
     uint64_t primes[3], from = (uint64_t)1 << 50;
     for (int i = 0; i < 3; i++) {
         from = primes[i] = prime_below(from, LOG_N);
@@ -43,24 +46,29 @@ static void make_model(void)
                                        .pitch = 8,
                                        .block = 8,
                                        .num_ct = 1};
-    model = (struct rt_interface){
-        .name = "fuzz",
-        .version = "0",
-        .model_hash = 1,
-        .params =
-            {.log_n = LOG_N, .num_q = 2, .num_p = 1, .q = q, .p = p, .alpha = 1, .insecure = 1},
-        .keys = keys,
-        .num_keys = 2,
-        .input = packing,
-        .output = packing,
-        .input_scale = 0x1p30,
-        .output_scale = 0x1p30,
-        .input_level = 1,
-        .output_level = 0,
-        .range = {0, 1},
-        .mean = mean,
-        .std = std,
-        .num_outputs = 8};
+    model = (struct rt_interface){.name = "fuzz",
+                                  .version = "0",
+                                  .model_hash = 1,
+                                  .params = {.log_n = LOG_N,
+                                             .num_q = 2,
+                                             .num_p = 1,
+                                             .q = q,
+                                             .p = p,
+                                             .alpha = 1,
+                                             .insecure = 1,
+                                             .sparse_weight = 3},
+                                  .keys = keys,
+                                  .num_keys = 4,
+                                  .input = packing,
+                                  .output = packing,
+                                  .input_scale = 0x1p30,
+                                  .output_scale = 0x1p30,
+                                  .input_level = 1,
+                                  .output_level = 0,
+                                  .range = {0, 1},
+                                  .mean = mean,
+                                  .std = std,
+                                  .num_outputs = 8};
     struct rt_error err;
     if (core_ctx_open(&ctx, &model, &err) != RT_OK) {
         fprintf(stderr, "%s\n", err.text);
@@ -112,9 +120,12 @@ static enum rt_status read_data(const char *path, uint64_t checksum, struct rt_e
     }
     uint64_t work = 0; /* a file may ask for much more than a fuzzer waits for */
     for (uint64_t i = 0; i < d->num_plains && work < 1 << 22; i++) {
-        double *slots = calloc(d->plains[i].n, sizeof *slots);
-        work += (uint64_t)d->plains[i].n * (1 + d->plains[i].num_rects);
-        if (slots) {
+        const struct core_plain *p = &d->plains[i];
+        double *slots = calloc(2 * (size_t)p->n, sizeof *slots);
+        work += (uint64_t)p->n * (1 + (p->dft ? 32 : p->num_rects));
+        if (slots && p->dft) {
+            core_dft_slots(p, slots, slots + p->n);
+        } else if (slots) {
             core_plain_slots(d, i, slots);
         }
         free(slots);

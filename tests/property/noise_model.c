@@ -5,6 +5,7 @@
  * is made to dwarf the others, or the others are added from their own formula. A factor of two in a
  * formula (a forgotten real part, a forgotten symmetry) fails.
  */
+#include "ir.h"
 #include "rt_kit.h"
 #include "sim/sim.h"
 
@@ -146,4 +147,74 @@ Test(noise_model, key_switching)
     compare("key switching", sum,
             model + sim_var_fresh(N, 0x1p40) + sim_var_encoding(N, 0x1p40) +
                 sim_var_mod_down(N, 0x1p40, 2 * N / 3, 2));
+}
+
+/* Diagonals of a DFT factor: errors of complex plaintexts, of which the real slots see the real part */
+Test(noise_model, complex_encoding)
+{
+    uint64_t rng = kit_seed();
+    for (uint32_t last = 10; last >= 6; last -= 2) {
+        struct ldft f = {1, last, false};
+        double sum = 0;
+        for (int key = 0; key < KEYS; key++) {
+            struct kit k;
+            struct kit_shape s = shape(50);
+            kit_make(&k, &s);
+            draw(&rng, x);
+            double power = 0;
+            for (uint32_t i = 0; i < SLOTS; i++) {
+                double re, im;
+                dft_entry(&f, SLOTS, i, (i + 3) % SLOTS, &re, &im);
+                want[i] = re * x[i];
+                power += x[i] * x[i] / SLOTS;
+            }
+            uint32_t plain =
+                kit_dft(&k, f.first | f.last << 8, SLOTS, 1u << last, 3, 0, 2, false, 0x1p10);
+            kit_do(&k, KIT_PMAC, 1, 0, plain, 1);
+            kit_output(&k, 1, 0x1p50);
+            sum += run(&k, x, want) / power;
+        }
+        compare("complex encoding", sum, sim_var_encoding_complex(2 << last, 0x1p10));
+    }
+}
+
+/*
+ * To the sparse secret, up to level 2 and back under the dense secret. Modulo q_0 alone the multiples of q_0
+ * vanish again, so that the message and its errors can be read at level 0. With q_0 of 50 bits beside a
+ * special prime of 50 the digits are most of it, with 36 bits the roundings are.
+ */
+Test(noise_model, raising)
+{
+    enum { WEIGHT = 32 };
+    uint64_t rng = kit_seed();
+    for (unsigned bits = 50; bits >= 36; bits -= 14) {
+        double sum = 0, model = 0, scale = ldexp(1, (int)bits - 10);
+        for (int key = 0; key < KEYS; key++) {
+            struct kit k;
+            struct kit_shape s = shape(50);
+            s.q_bits[0] = bits;
+            s.sparse_weight = WEIGHT;
+            s.input_scale = scale;
+            kit_make(&k, &s);
+            kit_key_of(&k, RT_KEY_ENCAPSULATE, 0, 0);
+            kit_key_of(&k, RT_KEY_RAISED, 1, 2);
+            draw(&rng, x);
+            for (uint32_t i = 0; i < SLOTS; i++)
+                want[i] = x[(i + 1) % SLOTS];
+            kit_do(&k, KIT_DROP_TO, 1, 0, 0, 0);
+            kit_do(&k, KIT_ENCAPSULATE, 2, 1, 0, 0);
+            kit_do(&k, KIT_MOD_RAISE, 3, 2, 0, 2);
+            kit_do(&k, KIT_RAISED_MUL, 4, 3, 0, 1);
+            kit_do(&k, KIT_MOD_DOWN, 1, 4, 0, 0);
+            kit_do(&k, KIT_DROP_TO, 1, 1, 0, 0);
+            kit_output(&k, 1, scale);
+            k.model.output_level = 0;
+            sum += run(&k, x, want);
+            double digit = sim_var_digit(N, scale, log2((double)k.q[0]), log2((double)k.p[0]));
+            model = 2 * digit + sim_var_fresh(N, scale) + sim_var_encoding(N, scale) +
+                    sim_var_mod_down(N, scale, WEIGHT, 2) +
+                    sim_var_mod_down(N, scale, 2 * N / 3, 2);
+        }
+        compare("raising", sum, model);
+    }
 }

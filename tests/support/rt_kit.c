@@ -140,6 +140,7 @@ static void run_layer(rt_eval *e)
     uint32_t in[KIT_TERMS];
     for (uint32_t i = 0; i < current->num_ops; i++) {
         const struct kit_op *o = &current->ops[i];
+        const double *reals = current->reals + (o->op >= KIT_CONJ_MUL ? o->b % KIT_REALS : 0);
         switch (o->op) {
         case KIT_DECOMPOSE:
             rt_decompose(e, o->out, o->a);
@@ -180,6 +181,33 @@ static void run_layer(rt_eval *e)
         case KIT_PADD:
             rt_padd(e, o->out, o->a, o->b);
             break;
+        case KIT_CONJ_MUL:
+            rt_conj_mul(e, o->out, o->a, o->b);
+            break;
+        case KIT_COMB:
+            for (uint32_t j = 0; j < KIT_TERMS; j++) {
+                in[j] = o->a + j % 4;
+            }
+            rt_comb(e, o->out, in, reals, (uint32_t)o->arg, reals[o->arg], reals[o->arg + 1]);
+            break;
+        case KIT_ADD_SCALAR:
+            rt_add_scalar(e, o->out, o->a, *reals);
+            break;
+        case KIT_TIMES_I:
+            rt_times_i(e, o->out, o->a);
+            break;
+        case KIT_RELABEL:
+            rt_relabel(e, o->out, o->a, *reals);
+            break;
+        case KIT_ENCAPSULATE:
+            rt_encapsulate(e, o->out, o->a);
+            break;
+        case KIT_MOD_RAISE:
+            rt_mod_raise(e, o->out, o->a, (int32_t)o->arg);
+            break;
+        case KIT_RAISED_MUL:
+            rt_raised_mul(e, o->out, o->a, o->arg);
+            break;
         }
     }
 }
@@ -202,6 +230,7 @@ void kit_make(struct kit *k, const struct kit_shape *s)
     m->params.p = k->p;
     m->params.alpha = s->alpha;
     m->params.insecure = s->insecure;
+    m->params.sparse_weight = s->sparse_weight;
     m->keys = k->keys;
     m->input = vectors(s->num_in, s->n);
     m->output = vectors(s->num_out, s->n);
@@ -255,9 +284,17 @@ void kit_drop(struct kit *k)
     free(k->plains);
 }
 
+void kit_key_of(struct kit *k, enum rt_key_kind kind, int64_t by, int32_t level)
+{
+    if (k->model.num_keys == KIT_KEYS) {
+        die("too many keys");
+    }
+    k->keys[k->model.num_keys++] = (struct rt_key_spec){by, level, (uint32_t)kind};
+}
+
 void kit_key(struct kit *k, int64_t by, int32_t level)
 {
-    k->keys[k->model.num_keys++] = (struct rt_key_spec){by, level};
+    kit_key_of(k, by == 0 ? RT_KEY_RELINEARISE : RT_KEY_ROTATE, by, level);
 }
 
 static void *grow(void *p, size_t count, size_t size)
@@ -282,6 +319,25 @@ uint32_t kit_plain(struct kit *k, const double *v, uint32_t n, uint32_t period, 
         k->values[k->num_values++] = v[i];
     }
     return (uint32_t)k->num_plains++;
+}
+
+uint32_t kit_dft(struct kit *k, uint32_t dft, uint32_t n, uint32_t period, uint32_t diagonal,
+                 uint32_t shift, int32_t level, bool extended, double scale)
+{
+    k->plains = grow(k->plains, k->num_plains + 1, sizeof *k->plains);
+    k->plains[k->num_plains] =
+        (struct core_plain){shift, diagonal, n, period, level, extended, dft, scale};
+    return (uint32_t)k->num_plains++;
+}
+
+uint32_t kit_reals(struct kit *k, const double *x, uint32_t count)
+{
+    if (count > KIT_REALS - k->num_reals) {
+        die("too many numbers");
+    }
+    memcpy(k->reals + k->num_reals, x, count * sizeof *x);
+    k->num_reals += count;
+    return k->num_reals - count;
 }
 
 void kit_do(struct kit *k, enum kit_op_kind op, uint32_t out, uint32_t a, uint32_t b, int64_t arg)
@@ -338,11 +394,23 @@ void kit_keygen(struct kit *k, int threads)
     need(rt_keygen(&k->model, k->dir, true, threads, &err), &err);
 }
 
-bool kit_run(struct kit *k, const double *x, double *y, int threads, struct rt_error *err)
+bool kit_infer(struct kit *k, const char *out, int threads, struct rt_error *err)
 {
-    char data[128], keys[128], secret[128], in[128], out[128];
+    char data[128], keys[128], in[128];
     kit_path(k, data, "model.dat");
     kit_path(k, keys, "eval.weft");
+    kit_path(k, in, "in.weft");
+    rt_eval *e;
+    need(rt_eval_open(&e, &k->program, data, keys, threads, err), err);
+    current = k;
+    bool ok = rt_infer(e, in, out, NULL, NULL, err) == RT_OK;
+    rt_eval_close(e);
+    return ok;
+}
+
+bool kit_run(struct kit *k, const double *x, double *y, int threads, struct rt_error *err)
+{
+    char secret[128], in[128], out[128];
     kit_path(k, secret, "secret.weft");
     kit_path(k, in, "in.weft");
     kit_path(k, out, "out.weft");
@@ -351,11 +419,7 @@ bool kit_run(struct kit *k, const double *x, double *y, int threads, struct rt_e
     rt_secret *s;
     need(rt_secret_load(&s, &k->model, secret, err), err);
     need(rt_encrypt(s, &k->model, x, in, err), err);
-    rt_eval *e;
-    need(rt_eval_open(&e, &k->program, data, keys, threads, err), err);
-    current = k;
-    bool ok = rt_infer(e, in, out, NULL, NULL, err) == RT_OK;
-    rt_eval_close(e);
+    bool ok = kit_infer(k, out, threads, err);
     if (ok) {
         need(rt_decrypt(s, &k->model, out, y, err), err);
     }

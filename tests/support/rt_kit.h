@@ -22,8 +22,16 @@ enum kit_op_kind {
     KIT_ADD,
     KIT_SUB,
     KIT_MUL,
-    KIT_PMAC, /* arg terms, on registers a, a+1, a+2, a+3, a, ...; b: first plaintext */
-    KIT_PADD  /* a: register, b: plaintext */
+    KIT_PMAC,       /* arg terms, on registers a, a+1, a+2, a+3, a, ...; b: first plaintext */
+    KIT_PADD,       /* a: register, b: plaintext */
+    KIT_CONJ_MUL,   /* a: digits, b: base */
+    KIT_COMB,       /* arg terms, registers as of a pmac; reals b ..: factors, constant, scale */
+    KIT_ADD_SCALAR, /* real b */
+    KIT_TIMES_I,
+    KIT_RELABEL, /* real b: scale */
+    KIT_ENCAPSULATE,
+    KIT_MOD_RAISE, /* arg: level */
+    KIT_RAISED_MUL /* arg: rotation */
 };
 struct kit_op {
     enum kit_op_kind op;
@@ -36,6 +44,7 @@ struct kit_op {
 #define KIT_KEYS   64
 #define KIT_PRIMES 32
 #define KIT_TERMS  200 /* of a pmac */
+#define KIT_REALS  128
 
 struct kit {
     char dir[64]; /* of its own, below TMPDIR */
@@ -55,6 +64,8 @@ struct kit {
 
     struct kit_op ops[KIT_OPS];
     uint32_t num_ops;
+    double reals[KIT_REALS];
+    uint32_t num_reals;
 };
 
 /* What a kit is made of; bits of the primes, 0 ends a list. */
@@ -66,6 +77,7 @@ struct kit_shape {
     uint32_t num_in, num_out;
     int32_t input_level, output_level;
     double input_scale; /* output_scale: kit_output */
+    uint32_t sparse_weight;
 };
 
 /* Fills k, makes its directory. Aborts the test where something is wrong. */
@@ -73,10 +85,16 @@ void kit_make(struct kit *k, const struct kit_shape *s);
 void kit_drop(struct kit *k); /* removes the directory */
 void kit_path(const struct kit *k, char out[128], const char *name);
 
-void kit_key(struct kit *k, int64_t by, int32_t level);
+void kit_key_of(struct kit *k, enum rt_key_kind kind, int64_t by, int32_t level);
+void kit_key(struct kit *k, int64_t by, int32_t level); /* by 0: relinearisation, else rotation */
 /* Index of a plaintext: v[n], one rectangle a slot. */
 uint32_t kit_plain(struct kit *k, const double *v, uint32_t n, uint32_t period, int32_t level,
                    bool extended, double scale);
+/* Index of a diagonal of a DFT factor; the fields are those of the file (rt.h). */
+uint32_t kit_dft(struct kit *k, uint32_t dft, uint32_t n, uint32_t period, uint32_t diagonal,
+                 uint32_t shift, int32_t level, bool extended, double scale);
+/* Index of the first of `count` numbers that operations refer to. */
+uint32_t kit_reals(struct kit *k, const double *x, uint32_t count);
 void kit_do(struct kit *k, enum kit_op_kind op, uint32_t out, uint32_t a, uint32_t b, int64_t arg);
 /* Rotation of register a by `by` and mod-down: registers out and work (digits, ctx). */
 void kit_rotate(struct kit *k, uint32_t out, uint32_t a, uint32_t digits, int64_t by,
@@ -91,6 +109,8 @@ void kit_keygen(struct kit *k, int threads);
 /* Everything: data, keys, encrypt x[num_in][n], infer, decrypt to y[num_out][n]. False, and err,
  * when the inference fails; other failures end the test. */
 bool kit_run(struct kit *k, const double *x, double *y, int threads, struct rt_error *err);
+/* Only the inference, with the files that are there, from in.weft to the file `out`. */
+bool kit_infer(struct kit *k, const char *out, int threads, struct rt_error *err);
 
 /* Random numbers for tests; the seed is printed, and taken from SEED when set. */
 uint64_t kit_seed(void);

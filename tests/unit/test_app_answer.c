@@ -88,22 +88,72 @@ Test(app_answer, progress_is_for_terminals)
 }
 
 /* By hand: N = 16, 8 N = 128 bytes a limb. Key of level 3 with 1 special prime and digits of 2
- * primes: 2 digits x 5 limbs; level 2: 2 digits x 4 limbs. */
+ * primes: 2 digits x 5 limbs; level 2: 2 digits x 4 limbs. Keys of the sparse secret have one digit:
+ * of q_0 and p_0, and of 5 limbs. */
 Test(app_answer, sizes_from_the_specification)
 {
-    const struct rt_key_spec keys[] = {{0, 3}, {1, 2}};
+    const struct rt_key_spec keys[] = {{0, 3, RT_KEY_RELINEARISE},
+                                       {1, 2, RT_KEY_ROTATE},
+                                       {0, 0, RT_KEY_ENCAPSULATE},
+                                       {1, 3, RT_KEY_RAISED}};
     const struct rt_interface m = {.params = {.log_n = 4, .num_q = 4, .num_p = 1, .alpha = 2},
                                    .keys = keys,
-                                   .num_keys = 2,
+                                   .num_keys = 4,
                                    .input = {.num_ct = 3},
                                    .output = {.num_ct = 1},
                                    .input_level = 3,
                                    .output_level = 0};
     struct rt_app_sizes s = rt_app_sizes(&m);
-    cr_expect_eq(s.key_file, 64 + 64 + 2 * 64 + (10 + 8) * 128);
-    cr_expect_eq(s.key_memory, 2 * (10 + 8) * 128);
+    cr_expect_eq(s.key_file, 64 + 64 + 4 * 64 + (10 + 8 + 2 + 5) * 128);
+    cr_expect_eq(s.key_memory, 2 * (10 + 8 + 2 + 5) * 128);
     cr_expect_eq(s.ciphertext_in, 64 + 64 + 3 * (64 + 4 * 128));
     cr_expect_eq(s.ciphertext_out, 64 + 64 + 2 * 128);
+}
+
+/* What `info` says of the secrets: the second only where there is one. */
+static char *info_text(uint32_t sparse_weight, uint32_t insecure, unsigned given)
+{
+    static const uint64_t q[] = {UINT64_C(1) << 42, UINT64_C(1) << 45};
+    static const uint64_t p[] = {UINT64_C(1) << 50};
+    static const double one[] = {1};
+    const struct rt_interface m = {.name = "m",
+                                   .version = "v",
+                                   .lambda = insecure ? 0 : 128,
+                                   .params = {15, 2, 1, q, p, 1, insecure, sparse_weight},
+                                   .input = {.c = 1, .h = 1, .w = 1, .num_ct = 1},
+                                   .mean = one,
+                                   .std = one};
+    struct rt_app app = {.name = "p", .model = &m, .given = given};
+    static char text[4096];
+    char *at = NULL;
+    size_t size = 0;
+    FILE *memory = open_memstream(&at, &size), *was = stdout;
+    stdout = memory;
+    cr_assert_eq(rt_app_info.run(&app), 0);
+    stdout = was;
+    (void)fclose(memory);
+    (void)snprintf(text, sizeof text, "%s", at);
+    free(at);
+    return text;
+}
+
+Test(app_answer, both_secrets_and_where_their_bounds_are_from)
+{
+    const char *text = info_text(32, 0, 0);
+    cr_expect_not_null(strstr(text, "lambda = 128 bits (eprint 2024/463, classical)"), "%s", text);
+    cr_expect_not_null(strstr(text, "32 coefficients are not zero; encrypts modulo q_0 p_0 only, "
+                                    "log2 = 92.0"),
+                       "%s", text);
+    cr_expect_not_null(strstr(text, "lambda >= 128 bits (own estimate: primal hybrid attack"), "%s",
+                       text);
+    text = info_text(32, 1, 0);
+    cr_expect_not_null(strstr(text, "its security   NONE"), "%s", text);
+    cr_expect_null(strstr(text, "128 bits"), "%s", text);
+    cr_expect_null(strstr(info_text(0, 0, 0), "sparse"));
+    text = info_text(32, 0, RT_APP_JSON);
+    cr_expect_not_null(strstr(text, "\"sparse_secret\""), "%s", text);
+    cr_expect_not_null(strstr(text, "\"log2_modulus\": 92.0"), "%s", text);
+    cr_expect_null(strstr(info_text(0, 0, RT_APP_JSON), "sparse"));
 }
 
 Test(app_answer, data_file_stands_beside_the_program)

@@ -43,6 +43,10 @@ Test(ckks_hoist, rewrites)
         {INPUT "%1 = rot %0 by=3\n%2 = rot %0 by=-5\n%3 = rot %0 by=8\n%4 = add %1, %2, %3\n%5 = "
                "output %4 layout=@0\n",
          "input decompose key_mul(3) mod_down add output"},
+        /* scalars too */
+        {INPUT "%1 = rot %0 by=1\n%2 = add_scalar %0 constant=2\n%3 = rot %0 by=2\n%4 = "
+               "add %1, %2, %3\n%5 = output %4 layout=@0\n",
+         "input decompose key_mul(1) key_mul(2) add mod_down add add_scalar output"},
         /* sub is left alone */
         {INPUT "%1 = rot %0 by=1\n%2 = rot %0 by=2\n%3 = sub %1, %2\n%4 = output %3 layout=@0\n",
          "input decompose key_mul(1) mod_down key_mul(2) mod_down sub output"},
@@ -111,4 +115,20 @@ Test(ckks_hoist, chained_products)
     cr_assert_eq(pkit_count(p, OP_lift), 2, "%s", pkit_ops_of(p));
     p = pkit_run(p, "ckks_params", "ckks_regs", &(struct opts){0});
     cr_assert_eq(p->nodes.at[0].type.level, 2);
+}
+
+/* The trace of a raised value is one sum over QP; plaintext products take what it and further rotations
+ * are before their divisions. */
+Test(ckks_hoist, raised)
+{
+    struct arena *a = arena_new();
+    struct prog *p = pkit_program(
+        a, STAGE_SLOT,
+        INPUT "%1 = mod_raise %0 slots=16 modulus=1\n%2 = rot %1 by=8\n%3 = add %1, %2 : vec 8\n"
+              "%4 = rot %1 by=1\n%5 = rot %1 by=9\n%6 = add %4, %5 : vec 8\n"
+              "%7 = pmac %3, %6 map=&0 out=0 giant=0 in=[0,0] baby=[0,1] period=8\n"
+              "%8 = output %7 layout=@0\n");
+    p = pkit_run(p, "lower_slot_ckks", "ckks_hoist", &(struct opts){0});
+    cr_assert_str_eq(pkit_ops_of(p), "input encapsulate mod_raise raised_mul(8) raised_mul add "
+                                     "raised_mul(1) raised_mul(-7) add pmac mod_down output");
 }

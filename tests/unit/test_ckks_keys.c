@@ -15,7 +15,10 @@ Test(ckks_keys, highest_level_of_use)
     struct opts o = {.log_n = 14};
     struct prog *p =
         pkit_run(pkit_program(arena_new(), STAGE_SLOT, nodes), "lower_slot_ckks", "ckks_keys", &o);
-    static const struct key_spec want[] = {{0, 2}, {1, 2}, {2, 1}, {8191, 1}};
+    static const struct key_spec want[] = {{KEY_KIND_RELINEARISE, 0, 2},
+                                           {KEY_KIND_ROTATE, 1, 2},
+                                           {KEY_KIND_ROTATE, 2, 1},
+                                           {KEY_KIND_ROTATE, 8191, 1}};
     cr_assert_eq(p->num_keys, sizeof want / sizeof *want, "%u keys", p->num_keys);
     for (uint32_t i = 0; i < p->num_keys; i++) {
         cr_expect_eq(p->keys[i].by, want[i].by, "key %u: by %lld", i, (long long)p->keys[i].by);

@@ -133,6 +133,99 @@ Test(ckks_level, products_of_two_scales)
     cr_assert_eq(pkit_count(p, OP_raise_scale), 0, "%s", pkit_ops_of(p));
 }
 
+/* ---- bootstraps, and the ops of their functions ---------------------------------------------- */
+
+static const struct node *only(const struct prog *p, enum op op)
+{
+    const struct node *found = NULL;
+    for (uint32_t i = 0; i < p->nodes.len; i++)
+        if (p->nodes.at[i].op == op) {
+            cr_assert_null(found, "two of '%s'", op_info[op].name);
+            found = &p->nodes.at[i];
+        }
+    cr_assert_not_null(found, "no '%s'", op_info[op].name);
+    return found;
+}
+
+/* Rescaled to level 1 exactly, back at boot_level, whatever is wanted there */
+Test(ckks_level, bootstrap_has_levels_of_its_own)
+{
+    struct prog *p =
+        leveled(INPUT "%1 = mul %0, %0\n%2 = pmac %1" PMAC "%3 = bootstrap %2\n"
+                      "%4 = mul %3, %3\n%5 = pmac %4" PMAC "%6 = mul %5, %5\n"
+                      "%7 = pmac %6" PMAC "%8 = add %7, %3\n%9 = output %8 layout=@0\n",
+                27);
+    const struct node *boot = only(p, OP_bootstrap);
+    const struct type *x = &p->nodes.at[boot->args[0]].type;
+    cr_assert_eq(x->level, 1);
+    cr_assert_eq(boot->type.level, (int)p->params.boot_level);
+    cr_assert_eq(boot->type.scale, p->params.scale, "the canonical scale is that of boot_level");
+    cr_assert(fabs(log2(x->scale) - 27) < 0.01, "operand at scale 2^%g", log2(x->scale));
+    cr_assert_eq(p->params.boot_level, 2, "two layers and the last prime");
+    cr_assert_eq(output_type(p)->level, 0);
+}
+
+/* comb takes any scales to the wide one of its level: the sum with a product needs no raise_scale */
+Test(ckks_level, comb_joins_a_product)
+{
+    struct prog *p = pkit_program(arena_new(), STAGE_SLOT,
+                                  INPUT "%1 = mul %0, %0\n"
+                                        "%2 = comb %1, %0 factors=[2,-1] constant=0.5\n"
+                                        "%3 = mul %1, %1\n%4 = add %3, %2\n"
+                                        "%5 = output %4 layout=@0\n");
+    p = pkit_run(p, "lower_slot_ckks", "ckks_hoist", &(struct opts){0});
+    enum { TOP = 2 };
+    /* D[l-1] = D[l]^2 / q_l: products and combs have one scale */
+    static const uint64_t q[TOP + 1] = {1099510054913, 1099507695617, 1099506515969};
+    double canonical[TOP + 1];
+    canonical[TOP] = 0x1p40;
+    for (int l = TOP; l > 0; l--)
+        canonical[l - 1] = canonical[l] * (canonical[l] / (double)q[l]);
+    p->params = (struct params){.log_n = 15,
+                                .num_q = TOP + 1,
+                                .num_p = 1,
+                                .q = q,
+                                .p = q,
+                                .alpha = 1,
+                                .scale = 0x1p40,
+                                .input_scale = 0x1p40,
+                                .insecure = true};
+    struct level_plan plan = {
+        .rules = {40, 40, 1}, .canonical = canonical, .input_scale = 0x1p40, .input_level = TOP};
+    struct prog *out = level_solve(&plan, p);
+    cr_assert_not_null(out, "top %d over %u missing %d", plan.top, plan.over, plan.missing);
+    const char *ops = pkit_ops_of(out);
+    const struct node *comb = only(out, OP_comb);
+    cr_assert_eq(comb->type.level, 1, "%s", ops);
+    cr_assert_float_eq(comb->type.scale / (canonical[0] * (double)q[1]), 1, 1e-12);
+    cr_assert_eq(out->nodes.at[0].type.scale, 0x1p40);
+    cr_assert_eq(out->nodes.at[0].type.level, TOP);
+    for (uint32_t i = 0; i < out->nodes.len; i++)
+        if (out->nodes.at[i].op == OP_raise_scale)
+            cr_assert_neq(out->nodes.at[i].args[0], (uint32_t)(comb - out->nodes.at), "%s", ops);
+    /* an input one level lower does not do, and the plan says by how much */
+    plan.at = NULL;
+    plan.input_level = TOP - 1;
+    cr_assert_null(level_solve(&plan, p));
+    cr_assert_eq(plan.over, 0);
+    cr_assert_eq(plan.missing, 1);
+}
+
+/* A kept plaintext scale makes a product that the next map takes as it is. */
+Test(ckks_level, kept_plaintext_scales)
+{
+    struct prog *p =
+        leveled(INPUT "%1 = pmac %0 map=&0 out=0 giant=0 in=[0] baby=[0] period=8 keep=20\n"
+                      "%2 = pmac %1" PMAC "%3 = output %2 layout=@0\n",
+                27);
+    const struct node *first = &p->nodes.at[1];
+    cr_assert_eq(first->op, OP_pmac, "%s", pkit_ops_of(p));
+    cr_assert_eq(node_real(first, KEY_pt_scale), 0x1p20);
+    cr_assert_eq(first->type.scale, p->nodes.at[0].type.scale * 0x1p20);
+    cr_assert_eq(node_int(first, KEY_keep), 20);
+    cr_assert_eq(pkit_count(p, OP_rescale), 1, "%s", pkit_ops_of(p));
+}
+
 /* ---- refusals: text that did not come from ckks_params --------------------------------------- */
 
 static struct prog *under_test;

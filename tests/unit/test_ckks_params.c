@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "boot.h"
 #include "ir_kit.h"
 #include "pass_kit.h"
 
@@ -176,4 +177,98 @@ Test(ckks_params, ring_must_hold_the_slots)
     cr_assert(c.ended && !c.bug &&
                   strstr(c.text, "vectors of 1024 slots need a ring of degree 2048"),
               "%s", c.text);
+}
+
+/* ---- chains of programs that bootstrap -------------------------------------------------------- */
+
+/* A bootstrap, `after` squares of its result, each in a layer of its own */
+static struct prog *boot_tower(struct arena *a, uint32_t after)
+{
+    struct str s;
+    str_init(&s, a);
+    str_add(&s, "%0 = input part=0 layout=@0  # in\n%1 = mul %0, %0  # act0\n"
+                "%2 = bootstrap %1 range=1  # boot\n");
+    for (uint32_t i = 0; i < after; i++)
+        str_addf(&s, "%%%u = mul %%%u, %%%u  # act%u\n", i + 3, i + 2, i + 2, i + 1);
+    str_addf(&s, "%%%u = output %%%u layout=@0  # out\n", after + 3, after + 2);
+    return pkit_run(pkit_program(a, STAGE_SLOT, s.s), "lower_slot_ckks", "ckks_hoist",
+                    &(struct opts){0});
+}
+
+static void check_boot_chain(const struct params *q, uint32_t prime_bits)
+{
+    struct boot_shape s = boot_shape(q->log_n);
+    cr_assert_eq(q->num_q, q->boot_level + 1 + BOOT_EVALMOD_LEVELS + s.cts_levels);
+    double sum = 0;
+    for (uint32_t l = 0; l < q->num_q; l++) {
+        uint32_t mod = l - q->boot_level - 1;
+        uint32_t bits = l == 0                                     ? s.q0_bits
+                        : l == 1                                   ? s.stc_bits
+                        : l <= q->boot_level                       ? prime_bits
+                        : l <= q->boot_level + BOOT_EVALMOD_LEVELS ? s.mod_bits[mod]
+                                                                   : s.cts_bits;
+        double found = log2((double)q->q[l]);
+        cr_expect(fabs(found - bits) < 0.01, "q_%u has %g bits, not %u", l, found, bits);
+        cr_expect_eq(q->q[l] % ((uint64_t)2 << q->log_n), 1);
+        for (uint32_t k = 0; k < l; k++)
+            cr_expect_neq(q->q[l], q->q[k], "q_%u and q_%u are equal", k, l);
+        sum += found;
+    }
+    for (uint32_t k = 0; k < q->num_p; k++)
+        sum += log2((double)q->p[k]);
+    cr_expect(sum <= params_max_log2_qp(q->log_n), "log2 QP is %g", sum);
+    cr_expect_float_eq(sum, params_log2_qp(q), 1e-9);
+    cr_expect_eq(q->sparse_weight, s.sparse_weight);
+    double sparse = log2((double)q->q[0]) + log2((double)q->p[0]);
+    cr_expect(sparse <= params_max_log2_sparse(q->log_n, q->sparse_weight), "log2 q_0 p_0 is %g",
+              sparse);
+    const char *why;
+    cr_expect(params_check(q, &why), "%s", why);
+}
+
+Test(ckks_params, boot_chains)
+{
+    static const struct {
+        uint32_t after, log_n, boot_level;
+    } want[] = {{1, 15, 2}, {2, 15, 2}, {3, 15, 3}, {5, 15, 5}, {12, 16, 12}, {19, 16, 19}};
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        struct arena *a = arena_new();
+        struct prog *p = ckks_params(boot_tower(a, want[i].after), &(struct opts){0});
+        cr_expect_eq(p->params.boot_level, want[i].boot_level, "%u squares: %u", want[i].after,
+                     p->params.boot_level);
+        cr_expect_eq(p->params.log_n, want[i].log_n, "%u squares: 2^%u", want[i].after,
+                     p->params.log_n);
+        cr_expect_eq(p->params.lambda_bits, 128);
+        check_boot_chain(&p->params, 50);
+        p = ckks_level(p, &(struct opts){0});
+        prog_verify(p, "ckks_level");
+        arena_free(a);
+    }
+}
+
+Test(ckks_params, boot_chain_of_another_precision)
+{
+    struct arena *a = arena_new();
+    struct opts o = {.precision = 36};
+    struct prog *p = ckks_params(boot_tower(a, 2), &o);
+    check_boot_chain(&p->params, 40);
+    p = ckks_level(p, &o);
+    prog_verify(p, "ckks_level");
+    arena_free(a);
+}
+
+Test(ckks_params, refuses_too_long_a_way_between_bootstraps)
+{
+    struct job j = {boot_tower(arena_new(), 9), {.log_n = 15}};
+    struct caught c = ir_catch(run_params, &j);
+    cr_expect(c.ended && !c.bug, "accepted");
+    cr_expect(
+        strstr(c.text, "layer 'boot': what follows needs 8 levels, but a bootstrap leaves at most"),
+        "%s", c.text);
+    diag_reset();
+    struct job small = {boot_tower(arena_new(), 1), {.log_n = 14}};
+    c = ir_catch(run_params, &small);
+    cr_expect(c.ended && strstr(c.text, "2^14 is too small to bootstrap at 128 bits"), "%s",
+              c.text);
+    diag_reset();
 }

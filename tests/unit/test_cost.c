@@ -129,3 +129,13 @@ Test(cost, of_programs)
     cr_assert_eq(cost_node(p, &p->nodes.at[2]), 0);
     arena_free(a);
 }
+
+/* One digit and no decomposition: less than a hoisted rotation as soon as there are two digits */
+Test(cost, raised)
+{
+    for (int level = 0; level < 30; level++) {
+        double raised = cost_raised_mul(ring, level), key = cost_key_mul(ring, level);
+        cr_assert(level < 2 ? fabs(raised - key) < 1e-9 * key : raised < key, "level %d", level);
+        cr_assert(raised > 0 && cost_raised_mul(ring, level + 1) > raised);
+    }
+}

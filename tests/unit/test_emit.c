@@ -91,7 +91,8 @@ static void set_params(struct prog *p)
     p->params.insecure = true;
     cr_assert(params_primes(7, 40, NULL, 0, 4, q));
     p->params.scale = p->params.input_scale = 0x1p40;
-    static const struct key_spec keys[] = {{0, 1}, {1, 2}, {5, 2}};
+    static const struct key_spec keys[] = {
+        {KEY_KIND_RELINEARISE, 0, 1}, {KEY_KIND_ROTATE, 1, 2}, {KEY_KIND_ROTATE, 5, 2}};
     p->keys = arena_array(p->arena, 3, sizeof *p->keys);
     memcpy(p->keys, keys, sizeof keys);
     p->num_keys = 3;

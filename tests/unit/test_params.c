@@ -71,6 +71,53 @@ static struct params good(uint64_t q[3])
                            .input_scale = 1};
 }
 
+/* Sparse secrets: eprint 2022/024's own choice at 2^16, less where the ring is smaller, none below. */
+Test(params, sparse_secrets)
+{
+    static const struct {
+        uint32_t log_n, weight;
+        double want;
+    } table[] = {{13, 64, 0},   {14, 39, 0},   {14, 40, 100},  {14, 4096, 100},
+                 {15, 31, 0},   {15, 32, 105}, {15, 192, 105}, {16, 31, 0},
+                 {16, 32, 121}, {17, 32, 121}, {17, 0, 0},     {18, 32, 0}};
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        cr_expect_float_eq(params_max_log2_sparse(table[i].log_n, table[i].weight), table[i].want,
+                           0, "%u %u", table[i].log_n, table[i].weight);
+    }
+}
+
+Test(params, check_of_programs_that_bootstrap)
+{
+    uint64_t q[8], small[1];
+    const char *why;
+    cr_assert(params_primes(15, 50, NULL, 0, 7, q));
+    cr_assert(params_primes(15, 42, NULL, 0, 1, small));
+    q[7] = q[0];
+    q[0] = small[0];
+    struct params p = {.log_n = 15, .num_q = 6, .num_p = 1, .q = q, .p = q + 6, .alpha = 1};
+    p.scale = p.input_scale = 0x1p30;
+    p.boot_level = 2;
+    p.sparse_weight = 32;
+    cr_expect(params_check(&p, &why));
+    p.sparse_weight = 31;
+    cr_expect(!params_check(&p, &why) && strstr(why, "q_0 p_0 is too large"), "%s", why);
+    p.insecure = true;
+    cr_expect(params_check(&p, &why));
+    p.insecure = false;
+    p.sparse_weight = 32;
+    p.log_n = 14; /* 92 bits, but the weight is too small there */
+    cr_expect(!params_check(&p, &why) && strstr(why, "q_0 p_0 is too large"), "%s", why);
+    p.sparse_weight = 40;
+    cr_expect(params_check(&p, &why));
+    p.sparse_weight = 0;
+    cr_expect(!params_check(&p, &why) && strstr(why, "weight of the sparse secret"), "%s", why);
+    p.sparse_weight = 40;
+    p.boot_level = 6;
+    cr_expect(!params_check(&p, &why) && strstr(why, "level after a bootstrap"), "%s", why);
+    p.boot_level = 0;
+    cr_expect(!params_check(&p, &why) && strstr(why, "level after a bootstrap"), "%s", why);
+}
+
 Test(params, check)
 {
     uint64_t q[3];

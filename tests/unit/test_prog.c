@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ir_kit.h"
+#include "ir_texts.h"
+#include "passes.h"
 
 #include <criterion/criterion.h>
 #include <signal.h>
@@ -254,6 +256,86 @@ static void foreign_attribute(void *ctx)
     (void)ctx;
     struct node n = {.op = OP_rot};
     node_set_int(prog_new(arena_new(), STAGE_SLOT), &n, KEY_map, 1);
+}
+
+/* A pass may treat a function as a program; functions are made from nothing in one that says it is one. */
+Test(prog, functions_are_programs)
+{
+    const char *text = ir_text("boot_slot");
+    struct prog *p = prog_parse(arena_new(), "t.ir", text, strlen(text));
+    cr_assert_eq(p->num_funcs, 2);
+    struct prog *f = prog_of_func(p, 1);
+    cr_expect(f->is_function && f->num_funcs == 0 && f->reference.len == 0);
+    cr_expect_eq(f->nodes.len, p->funcs[1].nodes.len);
+    cr_expect_eq(f->num_maps, p->num_maps);
+    prog_verify(f, "a pass");
+    struct prog *copy = prog_derive(f, STAGE_SLOT);
+    uint32_t now[32];
+    for (uint32_t i = 0; i < f->nodes.len; i++) {
+        uint32_t args[2];
+        for (uint32_t k = 0; k < f->nodes.at[i].num_args; k++) {
+            args[k] = now[f->nodes.at[i].args[k]];
+        }
+        now[i] = prog_copy_node(copy, &f->nodes.at[i], args);
+    }
+    prog_verify(copy, "a pass");
+    cr_expect_eq(prog_derive(p, STAGE_CKKS)->num_funcs, 2);
+
+    struct prog *made = prog_derive(p, STAGE_SLOT);
+    made->funcs = NULL;
+    made->num_funcs = 0;
+    made->is_function = true;
+    struct build b = build_at(made, NO_LOC, "boot");
+    struct type t = {.kind = KIND_VEC, .layout = NONE, .n = 16, .level = -1};
+    build_type(&b, &t);
+    uint32_t x = build_node(&b, OP_input, NULL, 0);
+    build1(&b, OP_output, build1(&b, OP_conj, x));
+    prog_verify(made, "a pass");
+    p->funcs[0].nodes = made->nodes;
+    prog_verify(p, "a pass");
+}
+
+/* What only a function uses stays, under its new number. */
+Test(prog, compact_keeps_what_functions_use)
+{
+    const char *text = ir_text("boot_slot");
+    struct prog *p = prog_parse(arena_new(), "t.ir", text, strlen(text));
+    p = prog_compact(p);
+    prog_verify(p, "prog_compact");
+    cr_expect_eq(p->num_layouts, 1, "nobody names @1");
+    cr_expect_eq(p->num_maps, 3);
+    for (uint32_t m = 0; m < 3; m++) {
+        cr_expect_eq(p->maps[m].term[0].weight, NONE);
+        cr_expect_eq(p->maps[m].dft.last, m == 2 ? 2 : 4);
+    }
+    /* without the function's first map the others move up */
+    p->funcs[0].nodes.at[1] = p->funcs[0].nodes.at[0];
+    p->funcs[0].nodes.at[1].op = OP_conj;
+    p->funcs[0].nodes.at[1].num_args = 1;
+    p->funcs[0].nodes.at[1].args = (uint32_t[]){0};
+    p = prog_compact(p);
+    prog_verify(p, "prog_compact");
+    cr_expect_eq(p->num_maps, 2);
+    cr_expect_eq(node_int(&p->funcs[1].nodes.at[5], KEY_map), 0);
+    cr_expect_eq(node_int(&p->funcs[1].nodes.at[6], KEY_map), 1);
+}
+
+Test(prog, keys_of_nodes)
+{
+    const char *text = ir_text("boot");
+    struct prog *p = prog_parse(arena_new(), "t.ir", text, strlen(text));
+    static const struct {
+        uint32_t func, node;
+        enum key_kind want;
+    } table[] = {{0, 2, KEY_KIND_ROTATE},    {1, 1, KEY_KIND_ENCAPSULATE},
+                 {1, 3, KEY_KIND_RAISED},    {1, 4, KEY_KIND_RAISED},
+                 {1, 8, KEY_KIND_CONJUGATE}, {1, 13, KEY_KIND_RELINEARISE},
+                 {1, 2, NUM_KEY_KINDS}};
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        enum key_kind kind = NUM_KEY_KINDS;
+        bool has = node_key_kind(&p->funcs[table[i].func].nodes.at[table[i].node], &kind);
+        cr_expect(kind == table[i].want && has == (kind != NUM_KEY_KINDS), "case %zu", i);
+    }
 }
 
 Test(prog, our_mistakes_are_bugs)

@@ -76,7 +76,7 @@ Test(clear, map_is_the_compilers)
         build_ints(&b, KEY_dims, (const int64_t[]){d[0], d[1], d[2], d[3]}, 4);
         build_reals(&b, KEY_data, values + 3, len);
         l.weight = build_node(&b, OP_values, NULL, 0);
-        struct lmap m = {{t.out[0], t.out[1], t.out[2]}, NONE, 1, &l};
+        struct lmap m = {{t.out[0], t.out[1], t.out[2]}, NONE, 1, &l, {0, 0, false}};
         size_t in = (size_t)t.in[0] * t.in[1] * t.in[2];
         size_t out = (size_t)t.out[0] * t.out[1] * t.out[2];
         double *x = arena_array(p->arena, in, sizeof *x);

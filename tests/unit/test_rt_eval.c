@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What an interface, a program and an operation must satisfy, and what is said when they do not. */
 #include "core/core.h"
+#include "ir.h"
 #include "rt_kit.h"
 
 #include <criterion/criterion.h>
@@ -18,7 +19,8 @@ static const struct kit_shape toy = {.log_n = 10,
                                      .num_out = 1,
                                      .input_level = 2,
                                      .output_level = 2,
-                                     .input_scale = 0x1p40};
+                                     .input_scale = 0x1p40,
+                                     .sparse_weight = 16};
 
 /* ---- parameters ------------------------------------------------------------------------------ */
 
@@ -85,6 +87,40 @@ Test(parameters, security_table)
     }
 }
 
+/*
+ * The sparse secret's modulus is q_0 p_0 alone. With primes below 2^50 it is always small enough where
+ * there is a bound at all, so what decides is the weight.
+ */
+Test(parameters, sparse_security)
+{
+    for (uint32_t log_n = 13; log_n <= 17; log_n++) {
+        static const uint32_t weights[] = {1, 16, 31, 32, 39, 40, 192};
+        for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) {
+            struct kit k;
+            const struct kit_shape shape = {.log_n = log_n,
+                                            .q_bits = {50, 41},
+                                            .p_bits = {49},
+                                            .alpha = 1,
+                                            .n = 8,
+                                            .num_in = 1,
+                                            .num_out = 1,
+                                            .input_scale = 0x1p10,
+                                            .sparse_weight = weights[i]};
+            kit_make(&k, &shape);
+            struct rt_error err;
+            bool safe = params_max_log2_sparse(log_n, weights[i]) >= 99;
+            cr_assert_eq(safe, log_n >= 14 && weights[i] >= (log_n == 14 ? 40 : 32));
+            cr_assert_eq(check(&k.model, &err), safe ? RT_OK : RT_ERR_ARGUMENT,
+                         "2^%u, weight %u: %s", log_n, weights[i], err.text);
+            cr_assert(safe || strstr(err.text, "128 bits of security with log2 q_0 p_0 = 99.00"),
+                      "%s", err.text);
+            k.model.params.insecure = 1;
+            cr_assert_eq(check(&k.model, &err), RT_OK, "as a toy: %s", err.text);
+            kit_drop(&k);
+        }
+    }
+}
+
 static void bad_prime(struct kit *k)
 {
     k->q[1] += 2;
@@ -126,6 +162,57 @@ static void key_twice(struct kit *k)
     kit_key(k, 1, 1);
     kit_key(k, 1, 2);
 }
+static void unknown_kind(struct kit *k)
+{
+    kit_key_of(k, (enum rt_key_kind)5, 0, 0);
+}
+static void relinearise_by(struct kit *k)
+{
+    kit_key_of(k, RT_KEY_RELINEARISE, 1, 0);
+}
+static void rotate_by_nothing(struct kit *k)
+{
+    kit_key_of(k, RT_KEY_ROTATE, 0, 0);
+}
+static void conjugate_by(struct kit *k)
+{
+    kit_key_of(k, RT_KEY_CONJUGATE, 1, 0);
+}
+static void encapsulate_above(struct kit *k)
+{
+    kit_key_of(k, RT_KEY_ENCAPSULATE, 0, 1);
+}
+static void encapsulate_by(struct kit *k)
+{
+    kit_key_of(k, RT_KEY_ENCAPSULATE, 1, 0);
+}
+static void encapsulate_twice(struct kit *k)
+{
+    kit_key_of(k, RT_KEY_ENCAPSULATE, 0, 0);
+    kit_key_of(k, RT_KEY_ENCAPSULATE, 0, 0);
+}
+static void encapsulate_without(struct kit *k)
+{
+    kit_key_of(k, RT_KEY_ENCAPSULATE, 0, 0);
+    k->model.params.sparse_weight = 0;
+}
+static void raised_by(struct kit *k)
+{
+    kit_key_of(k, RT_KEY_RAISED, 512, 0);
+}
+static void raised_level(struct kit *k)
+{
+    kit_key_of(k, RT_KEY_RAISED, 0, 3);
+}
+static void raised_without(struct kit *k)
+{
+    kit_key_of(k, RT_KEY_RAISED, 0, 0);
+    k->model.params.sparse_weight = 0;
+}
+static void heavy(struct kit *k)
+{
+    k->model.params.sparse_weight = 1025;
+}
 static void input_level(struct kit *k)
 {
     k->model.input_level = 3;
@@ -162,6 +249,18 @@ Test(parameters, refusals)
                  {key_step, "rotation 512"},
                  {key_level, "at level 3"},
                  {key_twice, "two keys for rotation 1"},
+                 {unknown_kind, "no key for an unknown purpose"},
+                 {relinearise_by, "no key for relinearisation, step 1"},
+                 {rotate_by_nothing, "no key for rotation 0"},
+                 {conjugate_by, "no key for conjugation, step 1"},
+                 {encapsulate_above, "no key for encapsulation, step 0 at level 1 exists"},
+                 {encapsulate_by, "no key for encapsulation, step 1"},
+                 {encapsulate_twice, "two keys for encapsulation"},
+                 {encapsulate_without, "no key for encapsulation"},
+                 {raised_by, "no key for a raised value, step 512"},
+                 {raised_level, "no key for a raised value, step 0 at level 3"},
+                 {raised_without, "no key for a raised value"},
+                 {heavy, "a secret of weight 1025 has more than N coefficients"},
                  {input_level, "input level 3"},
                  {output_scale, "output level 2, scale nan"},
                  {packing, "input packing: n is not a power of two of at most N/2"},
@@ -190,6 +289,11 @@ Test(parameters, fingerprint)
     k.model.params.alpha = 2;
     cr_assert_eq(core_ctx_open(&b, &k.model, &err), RT_OK);
     cr_assert_neq(a->fingerprint, b->fingerprint);
+    core_ctx_close(b);
+    k.model.params.alpha = 1;
+    k.model.params.sparse_weight++;
+    cr_assert_eq(core_ctx_open(&b, &k.model, &err), RT_OK);
+    cr_assert_neq(a->fingerprint, b->fingerprint);
     core_ctx_close(a);
     core_ctx_close(b);
     kit_drop(&k);
@@ -203,7 +307,12 @@ struct mistake {
     uint32_t num_ops;
 };
 
-/* Inputs in registers 0 and 1 at level 2, scale 2^40; plaintexts below. Register 11 is small. */
+/* What operations refer to: factors, constant, scale. */
+static const double reals[] = {1, 1, 0x1p40, 0x1p40, 2, 1,        0x1p102, NAN,      0, 1,
+                               1, 1, -1,     1,      0, INFINITY, 1,       INFINITY, 1, 1e30};
+
+/* Inputs in registers 0 and 1 at level 2, scale 2^40; plaintexts and numbers below. Register 11 is small,
+ * register 10 has room for a ciphertext, not for a raised one. */
 static const struct mistake mistakes[] = {
     {NULL, {{KIT_ADD, 2, 0, 1, 0}}, 1},
     {"rt_add: register 2 is empty", {{KIT_ADD, 3, 0, 2, 0}}, 1},
@@ -282,6 +391,104 @@ static const struct mistake mistakes[] = {
     {"rt_padd: plaintext 0 of scale", {{KIT_RAISE, 2, 0, 0, 2}, {KIT_PADD, 5, 2, 0, 0}}, 2},
     {"rt_padd: plaintext 2 is for level 1", {{KIT_PADD, 5, 0, 2, 0}}, 1},
     {"rt_padd: plaintext 3 is for level 2 extended", {{KIT_PADD, 5, 0, 3, 0}}, 1},
+    {NULL, {{KIT_DECOMPOSE, 3, 0, 0, 0}, {KIT_CONJ_MUL, 4, 3, 0, 0}}, 2},
+    {"rt_conj_mul: register 2 is a product",
+     {{KIT_MUL, 2, 0, 1, 0}, {KIT_DECOMPOSE, 3, 2, 0, 0}, {KIT_CONJ_MUL, 4, 3, 2, 0}},
+     3},
+    {"rt_conj_mul: result and operand share",
+     {{KIT_DECOMPOSE, 3, 0, 0, 0}, {KIT_CONJ_MUL, 3, 3, 0, 0}},
+     2},
+    {NULL, {{KIT_COMB, 5, 0, 0, 2}}, 1},
+    {NULL, {{KIT_COMB, 1, 1, 1, 1}}, 1},
+    {"rt_comb: no terms", {{KIT_COMB, 5, 0, 0, 0}}, 1},
+    {"rt_comb: register 2 is empty", {{KIT_COMB, 5, 0, 0, 3}}, 1},
+    {"rt_comb: result and operand share register 1", {{KIT_COMB, 1, 0, 0, 2}}, 1},
+    {"rt_comb: term 1 is of another kind or level",
+     {{KIT_DROP_TO, 1, 1, 0, 1}, {KIT_COMB, 5, 0, 0, 2}},
+     2},
+    {"rt_comb: term 1 is of another kind or level",
+     {{KIT_LIFT, 1, 1, 0, 0}, {KIT_COMB, 5, 0, 0, 2}},
+     2},
+    {"rt_comb: register 3 is digits", {{KIT_DECOMPOSE, 3, 0, 0, 0}, {KIT_COMB, 5, 3, 0, 1}}, 2},
+    {"rt_comb: the factor 2 from scale 1.09951e+12 to 5.0706e+30 is no integer below 2^62",
+     {{KIT_COMB, 5, 0, 4, 1}},
+     1}, /* 2^41 2^62 */
+    {"rt_comb: the factor nan", {{KIT_COMB, 5, 0, 7, 1}}, 1},
+    {"rt_comb: the result's scale would be -1", {{KIT_COMB, 5, 0, 10, 1}}, 1},
+    {"rt_comb: the result's scale would be inf", {{KIT_COMB, 5, 0, 13, 1}}, 1},
+    {"rt_comb: the constant inf at scale", {{KIT_COMB, 5, 0, 16, 1}}, 1},
+    {"rt_comb: register 11 has room", {{KIT_COMB, 11, 0, 0, 2}}, 1},
+    {NULL, {{KIT_ADD_SCALAR, 5, 0, 0, 0}}, 1},
+    {"rt_add_scalar: the constant 1e+30 at scale 1.09951e+12 does not fit the 129.0 bits of level "
+     "2",
+     {{KIT_ADD_SCALAR, 5, 0, 19, 0}},
+     1},
+    {"rt_add_scalar: the constant nan", {{KIT_ADD_SCALAR, 5, 0, 7, 0}}, 1},
+    {"rt_add_scalar: register 3 is digits",
+     {{KIT_DECOMPOSE, 3, 0, 0, 0}, {KIT_ADD_SCALAR, 3, 3, 0, 0}},
+     2},
+    {NULL, {{KIT_TIMES_I, 0, 0, 0, 0}}, 1},
+    {"rt_times_i: register 2 is empty", {{KIT_TIMES_I, 0, 2, 0, 0}}, 1},
+    {"rt_relabel: the result's scale would be -1", {{KIT_RELABEL, 5, 0, 12, 0}}, 1},
+    {"rt_relabel: the result's scale would be nan", {{KIT_RELABEL, 5, 0, 7, 0}}, 1},
+    {"rt_relabel: register 3 is digits",
+     {{KIT_DECOMPOSE, 3, 0, 0, 0}, {KIT_RELABEL, 5, 3, 0, 0}},
+     2},
+    {"rt_encapsulate: the operand is at level 2, not 0", {{KIT_ENCAPSULATE, 5, 0, 0, 0}}, 1},
+    {NULL,
+     {{KIT_DROP_TO, 2, 0, 0, 0}, {KIT_ENCAPSULATE, 2, 2, 0, 0}, {KIT_MOD_RAISE, 3, 2, 0, 2}},
+     3},
+    {"rt_encapsulate: register 2 is a ciphertext under the sparse secret",
+     {{KIT_DROP_TO, 2, 0, 0, 0}, {KIT_ENCAPSULATE, 2, 2, 0, 0}, {KIT_ENCAPSULATE, 2, 2, 0, 0}},
+     3},
+    {"rt_mod_raise: register 2 is a ciphertext, which",
+     {{KIT_DROP_TO, 2, 0, 0, 0}, {KIT_MOD_RAISE, 3, 2, 0, 2}},
+     2},
+    {"rt_add: register 2 is a ciphertext under the sparse secret",
+     {{KIT_DROP_TO, 2, 0, 0, 0}, {KIT_ENCAPSULATE, 2, 2, 0, 0}, {KIT_ADD, 2, 2, 2, 0}},
+     3},
+    {"rt_mod_raise: there is no level 3",
+     {{KIT_DROP_TO, 2, 0, 0, 0}, {KIT_ENCAPSULATE, 2, 2, 0, 0}, {KIT_MOD_RAISE, 3, 2, 0, 3}},
+     3},
+    {"rt_mod_raise: there is no level -1",
+     {{KIT_DROP_TO, 2, 0, 0, 0}, {KIT_ENCAPSULATE, 2, 2, 0, 0}, {KIT_MOD_RAISE, 3, 2, 0, -1}},
+     3},
+    {"rt_mod_raise: result and operand share",
+     {{KIT_DROP_TO, 2, 0, 0, 0}, {KIT_ENCAPSULATE, 2, 2, 0, 0}, {KIT_MOD_RAISE, 2, 2, 0, 2}},
+     3},
+    {"rt_mod_raise: register 10 has room for 6144 words, 8192 needed",
+     {{KIT_DROP_TO, 2, 0, 0, 0}, {KIT_ENCAPSULATE, 2, 2, 0, 0}, {KIT_MOD_RAISE, 10, 2, 0, 2}},
+     3},
+    {NULL,
+     {{KIT_DROP_TO, 2, 0, 0, 0},
+      {KIT_ENCAPSULATE, 2, 2, 0, 0},
+      {KIT_MOD_RAISE, 3, 2, 0, 1},
+      {KIT_RAISED_MUL, 4, 3, 0, 2}},
+     4},
+    {"rt_raised_mul: no key for a raised value, step 2 at level 2", /* its key ends at level 1 */
+     {{KIT_DROP_TO, 2, 0, 0, 0},
+      {KIT_ENCAPSULATE, 2, 2, 0, 0},
+      {KIT_MOD_RAISE, 3, 2, 0, 2},
+      {KIT_RAISED_MUL, 4, 3, 0, 2}},
+     4},
+    {"rt_raised_mul: no key for a raised value, step 1 at level 1", /* a rotation's is no such key */
+     {{KIT_DROP_TO, 2, 0, 0, 0},
+      {KIT_ENCAPSULATE, 2, 2, 0, 0},
+      {KIT_MOD_RAISE, 3, 2, 0, 1},
+      {KIT_RAISED_MUL, 4, 3, 0, 1}},
+     4},
+    {"rt_raised_mul: result and operand share",
+     {{KIT_DROP_TO, 2, 0, 0, 0},
+      {KIT_ENCAPSULATE, 2, 2, 0, 0},
+      {KIT_MOD_RAISE, 3, 2, 0, 1},
+      {KIT_RAISED_MUL, 3, 3, 0, 2}},
+     4},
+    {"rt_mod_down: register 3 is a raised ciphertext",
+     {{KIT_DROP_TO, 2, 0, 0, 0},
+      {KIT_ENCAPSULATE, 2, 2, 0, 0},
+      {KIT_MOD_RAISE, 3, 2, 0, 1},
+      {KIT_MOD_DOWN, 3, 3, 0, 0}},
+     4},
     /* the first mistake is kept, what follows does nothing */
     {"rt_lift: register 4 is empty",
      {{KIT_LIFT, 5, 4, 0, 0}, {KIT_LIFT, 6, 7, 0, 0}, {KIT_ADD, 2, 0, 1, 0}},
@@ -294,11 +501,16 @@ static void one_of_each(struct kit *k)
     kit_make(k, &toy);
     kit_key(k, 1, 2);
     kit_key(k, 4, 1);
+    kit_key_of(k, RT_KEY_CONJUGATE, 0, 2);
+    kit_key_of(k, RT_KEY_ENCAPSULATE, 0, 0);
+    kit_key_of(k, RT_KEY_RAISED, 2, 1);
+    (void)kit_reals(k, reals, sizeof reals / sizeof *reals);
     (void)kit_plain(k, v, 512, 512, 2, false, 0x1p40);
     (void)kit_plain(k, v, 512, 512, 2, false, 0x1p40);
     (void)kit_plain(k, v, 512, 512, 1, false, 0x1p40);
     (void)kit_plain(k, v, 512, 512, 2, true, 0x1p40);
     k->reg_words[11] = 1024;
+    k->reg_words[10] = 6 * 1024;
 }
 
 Test(operations, preconditions)
@@ -422,8 +634,9 @@ Test(operations, progress_and_memory)
     cr_assert_eq(s.calls, 3);
     cr_assert(s.done[0] == 0 && s.done[1] == 0.25 && s.done[2] == 0.75);
     struct rt_memory m = rt_eval_memory(e);
-    /* keys: 3 digits of 4 limbs, 2 of 3, both halves; plaintexts: 3 + 3 + 2 + 4 limbs */
-    cr_assert_eq(m.key_bytes, 2 * (3 * 4 + 2 * 3) * 1024 * 8);
+    /* keys: 3 digits of 4 limbs, 2 of 3, 3 of 4, and one each of q_0 p_0 and of 3 limbs, both halves;
+     * plaintexts: 3 + 3 + 2 + 4 limbs */
+    cr_assert_eq(m.key_bytes, 2 * (3 * 4 + 2 * 3 + 3 * 4 + 2 + 3) * 1024 * 8);
     cr_assert_eq(m.plaintext_bytes, (3 + 3 + 2 + 4) * 1024 * 8);
     uint64_t words = 0;
     for (int i = 0; i < KIT_REGS; i++) {

@@ -24,7 +24,8 @@ static const struct kit_shape tiny = {.log_n = 4,
                                       .num_out = 1,
                                       .input_level = 1,
                                       .output_level = 0,
-                                      .input_scale = 0x1p20};
+                                      .input_scale = 0x1p20,
+                                      .sparse_weight = 3};
 
 enum file { SECRET, KEYS, DATA, INPUT, OUTPUT, NUM_FILES };
 static const char *const names[NUM_FILES] = {"secret.weft", "eval.weft", "model.dat", "in.weft",
@@ -50,7 +51,10 @@ static void world_open(struct world *w)
     kit_make(k, &tiny);
     kit_key(k, 1, 1);
     kit_key(k, 0, 0);
+    kit_key_of(k, RT_KEY_ENCAPSULATE, 0, 0);
+    kit_key_of(k, RT_KEY_RAISED, 3, 1);
     uint32_t p = kit_plain(k, weight, 8, 2, 1, true, (double)k->q[1]);
+    (void)kit_dft(k, 1 | 2 << 8 | 1 << 16, 8, 4, 7, 2, 1, false, 0x1p10);
     kit_rotate(k, 2, 0, 3, 1, 0);
     kit_do(k, KIT_LIFT, 4, 2, 0, 0);
     kit_do(k, KIT_PMAC, 5, 4, p, 1);
@@ -266,11 +270,19 @@ static const struct rule rules[] = {
     {INPUT, 192, 8, UINT64_C(1) << 30, RT_ERR_FORMAT, "ciphertext 0 has a residue"},
     {OUTPUT, 128, 8, UINT64_C(1) << 63, RT_ERR_FORMAT, "ciphertext 0 has a residue"},
     {KEYS, 64, 8, 3, RT_ERR_FORMAT, "3 keys in"},
+    {KEYS, 184, 8, RT_KEY_RAISED, RT_ERR_FORMAT, "key 0 is of kind 4, expected 1"},
+    {KEYS, 184, 8, UINT64_MAX, RT_ERR_FORMAT, "key 0 is of kind 18446744073709551615"},
+    {KEYS, 184, 8, UINT64_C(1) << 32 | RT_KEY_ROTATE, RT_ERR_FORMAT, "key 0 is of kind 4294967297"},
+    {KEYS, 264, 4, 1, RT_ERR_FORMAT,
+     "key 2 is for encapsulation, step 0 at level 1, expected 0 at 0"},
+    {KEYS, 312, 8, RT_KEY_RELINEARISE, RT_ERR_FORMAT, "key 2 is of kind 0, expected 3"},
+    {KEYS, 320, 8, 4, RT_ERR_FORMAT,
+     "key 3 is for a raised value, step 4 at level 1, expected 3 at 1"},
     {KEYS, 72, 8, 1, RT_ERR_FORMAT, "key 0 is for rotation 1"},
     {KEYS, 128, 8, 2, RT_ERR_FORMAT, "key 0 is for rotation 2 at level 1, expected 1 at 1"},
     {KEYS, 136, 4, 0, RT_ERR_FORMAT, "key 0 is for rotation 1 at level 0, expected 1 at 1"},
     {KEYS, 144, 8, UINT64_MAX, RT_ERR_FORMAT, "key 0 is for"},
-    {KEYS, 256, 8, UINT64_MAX, RT_ERR_FORMAT, "key 0 has a residue"},
+    {KEYS, 384, 8, UINT64_MAX, RT_ERR_FORMAT, "key 0 has a residue"},
     {SECRET, 64, 8, 17, RT_ERR_FORMAT, "malformed secret key"},
     {SECRET, 72, 8, 1, RT_ERR_FORMAT, "malformed secret key"},
     {SECRET, 130, 1, 2, RT_ERR_FORMAT, "malformed secret key"},
@@ -514,6 +526,36 @@ Test(files, model_data_tables)
         {{1, 1, 1, 0}, RECT, {0, 1, 8, 8, 1, 0, 0, 0}, 1, "plaintext 0 is malformed"},
         {{1, 1, 1, 0}, RECT, {0, 1, 8, 8, 1, 0, 0, NAN}, 1, "plaintext 0 is malformed"},
         {{1, 1, 1, 0}, RECT, {0, 1, 8, 8, 1, 0, 0, INFINITY}, 1, "plaintext 0 is malformed"},
+        /* diagonals: shift, offset, n, period, level, extended, first | last << 8 | inverse << 16 */
+        {{1, 1, 1, 0}, RECT, {7, 7, 8, 8, 1, 0, 1 | 3 << 8, 1}, 1, NULL},
+        {{1, 1, 1, 0}, RECT, {0, 0, 8, 4, 1, 1, 2 | 2 << 8 | 1 << 16, 1}, 1, NULL},
+        {{1, 1, 1, 0}, RECT, {8, 0, 8, 8, 1, 0, 1 | 3 << 8, 1}, 1, "plaintext 0 is malformed"},
+        {{1, 1, 1, 0},
+         RECT,
+         {UINT64_MAX, 0, 8, 8, 1, 0, 1 | 3 << 8, 1},
+         1,
+         "plaintext 0 is malformed"},
+        {{1, 1, 1, 0}, RECT, {0, 8, 8, 8, 1, 0, 1 | 3 << 8, 1}, 1, "plaintext 0 is malformed"},
+        {{1, 1, 1, 0}, RECT, {0, 0, 8, 4, 1, 0, 1 | 3 << 8, 1}, 1, "plaintext 0 is malformed"},
+        {{1, 1, 1, 0}, RECT, {0, 0, 8, 16, 1, 0, 1 | 3 << 8, 1}, 1, "plaintext 0 is malformed"},
+        {{1, 1, 1, 0}, RECT, {0, 0, 8, 8, 1, 0, 0 | 3 << 8, 1}, 1, "plaintext 0 is malformed"},
+        {{1, 1, 1, 0}, RECT, {0, 0, 8, 8, 1, 0, 3 | 2 << 8, 1}, 1, "plaintext 0 is malformed"},
+        {{1, 1, 1, 0}, RECT, {0, 0, 8, 8, 1, 0, 1, 1}, 1, "plaintext 0 is malformed"},
+        {{1, 1, 1, 0}, RECT, {0, 0, 8, 8, 1, 0, 1 | 4 << 8, 1}, 1, "plaintext 0 is malformed"},
+        {{1, 1, 1, 0}, RECT, {0, 0, 8, 8, 1, 0, 1 | 255 << 8, 1}, 1, "plaintext 0 is malformed"},
+        {{1, 1, 1, 0},
+         RECT,
+         {0, 0, 8, 8, 1, 0, 1 | 3 << 8 | 2 << 16, 1},
+         1,
+         "plaintext 0 is malformed"},
+        {{1, 1, 1, 0},
+         RECT,
+         {0, 0, 8, 8, 1, 0, 1 | 3 << 8 | 1u << 31, 1},
+         1,
+         "plaintext 0 is malformed"},
+        {{1, 1, 1, 0}, RECT, {0, 0, 7, 1, 1, 0, 1 | 1 << 8, 1}, 1, "plaintext 0 is malformed"},
+        {{1, 1, 1, 0}, RECT, {0, 0, 8, 8, -1, 0, 1 | 3 << 8, 1}, 1, "plaintext 0 is malformed"},
+        {{1, 1, 1, 0}, RECT, {0, 0, 1, 1, 1, 0, 1 | 1 << 8, 1}, 1, "plaintext 0 is malformed"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint8_t bytes[256];

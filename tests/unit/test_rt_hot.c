@@ -115,10 +115,15 @@ static void make(struct kit *k, unsigned log_n)
                                     .num_out = 1,
                                     .input_level = 4,
                                     .output_level = 2,
-                                    .input_scale = 0x1p40};
+                                    .input_scale = 0x1p40,
+                                    .sparse_weight = 32};
     kit_make(k, &shape);
     kit_key(k, 0, 4);
     kit_key(k, 3, 4);
+    kit_key_of(k, RT_KEY_CONJUGATE, 0, 4);
+    kit_key_of(k, RT_KEY_ENCAPSULATE, 0, 0);
+    kit_key_of(k, RT_KEY_RAISED, 3, 4);
+    uint32_t reals = kit_reals(k, (const double[]){1, 0.5, 0.25, 0x1p40, 0x1p40}, 5);
     double v[64];
     for (int i = 0; i < 64; i++) {
         v[i] = i % 8;
@@ -131,6 +136,17 @@ static void make(struct kit *k, unsigned log_n)
     }
     double scale = 0x1p80 / q[4]; /* of the product, and of the plaintext added to it */
     uint32_t b = kit_plain(k, v, 64, 64, 3, false, scale);
+    kit_do(k, KIT_DROP_TO, 2, 0, 0, 0);
+    kit_do(k, KIT_ENCAPSULATE, 2, 2, 0, 0);
+    kit_do(k, KIT_MOD_RAISE, 3, 2, 0, 4);
+    kit_do(k, KIT_RAISED_MUL, 4, 3, 0, 3);
+    kit_do(k, KIT_COMB, 2, 0, reals, 2);
+    kit_do(k, KIT_COMB, 2, 2, reals + 1, 1);
+    kit_do(k, KIT_ADD_SCALAR, 2, 2, reals, 0);
+    kit_do(k, KIT_TIMES_I, 2, 2, 0, 0);
+    kit_do(k, KIT_DECOMPOSE, 3, 2, 0, 0);
+    kit_do(k, KIT_CONJ_MUL, 4, 3, 2, 0);
+    kit_do(k, KIT_RELABEL, 5, 4, reals + 4, 0);
     kit_do(k, KIT_MUL, 2, 0, 1, 0);
     kit_do(k, KIT_DECOMPOSE, 3, 2, 0, 0);
     kit_do(k, KIT_KEY_MUL, 4, 3, 2, 0);

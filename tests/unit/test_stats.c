@@ -58,6 +58,46 @@ Test(stats, nn_by_hand)
     cr_expect_eq(s.depth, 5, "conv, norm, poly, pool, linear");
 }
 
+/* What a function has counts once, what it does counts as often as it is called. */
+Test(stats, functions)
+{
+    static const struct {
+        const char *calls;
+        uint32_t rotations, products;
+    } table[] = {{"%1 = call %0 func=0\n%2 = call %1 func=1\n", 1, 1},
+                 {"%1 = call %0 func=0\n%2 = call %1 func=0\n", 0, 0},
+                 {"%1 = call %0 func=1\n%2 = call %1 func=1\n", 2, 2}};
+    const char *text = ir_text("boot_slot");
+    const char *program = strstr(text, "program\n%0");
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        struct str s;
+        str_init(&s, arena_new());
+        str_addn(&s, text, (size_t)(program - text));
+        str_addf(&s, "program\n%%0 = input part=0 layout=@0\n%s%%3 = output %%2 layout=@0\n",
+                 table[i].calls);
+        struct prog *p = prog_parse(s.a, "t.ir", s.s, s.len);
+        prog_verify(p, NULL);
+        struct prog_stats stats = prog_stats(p);
+        cr_expect_eq(stats.nodes, 3 + 13 + 4);
+        cr_expect_eq(stats.by_op[OP_call], 2);
+        cr_expect_eq(stats.rotations, table[i].rotations);
+        cr_expect_eq(stats.pt_products, table[i].products);
+        cr_expect_eq(stats.plaintexts, 1);
+        cr_expect_eq(stats.plaintext_bytes, 0, "no levels yet");
+    }
+}
+
+Test(stats, bootstrap_by_hand)
+{
+    struct prog_stats s = prog_stats(parsed("boot"));
+    cr_expect_eq(s.rotations, 2, "key_mul by=5, raised_mul by=3");
+    cr_expect_eq(s.key_switches, 4, "three decompose, one encapsulate");
+    cr_expect_eq(s.depth, 1, "from level 2 to 1; what calls use up they give back");
+    /* N = 64: 512 bytes a limb, 2 primes a digit, one special prime. Relinearise and conjugate at level 4:
+     * 3 digits of 6 limbs; rotate at level 1: 1 of 3; encapsulate: q_0 p_0; raised: 1 digit of 7. */
+    cr_expect_eq(s.key_bytes, 512 * (2 * 3 * 6 + 3 + 2 + 2 * 7));
+}
+
 Test(stats, json_is_json)
 {
     for (int i = 0; i < num_ir_texts; i++) {
@@ -68,9 +108,13 @@ Test(stats, json_is_json)
         json_error_t error;
         json_t *root = json_loadb(s.s, s.len, JSON_REJECT_DUPLICATES, &error);
         cr_assert_not_null(root, "%s: %s", error.text, s.s);
-        cr_expect_eq(json_integer_value(json_object_get(root, "nodes")), p->nodes.len);
+        uint32_t nodes = p->nodes.len;
+        for (uint32_t f = 0; f < p->num_funcs; f++) {
+            nodes += p->funcs[f].nodes.len;
+        }
+        cr_expect_eq(json_integer_value(json_object_get(root, "nodes")), nodes);
         cr_expect_eq(json_integer_value(json_object_get(json_object_get(root, "ops"), "output")),
-                     1);
+                     1 + p->num_funcs);
         json_decref(root);
     }
 }

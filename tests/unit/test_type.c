@@ -139,6 +139,26 @@ static const struct {
     {"output %0 layout=@0", "the layout has 2 ciphertexts, found 1 operands"},
     {"output %0, %2 layout=@0", "wants vec 8, found vec 32"},
     {"output %0", "needs a layout at stage slot"},
+    {"lin %0, %1 map=&0 out=0 keep=51", "keep must be from 1 to 50, found 51"},
+    {"pmac %0 map=&0 out=0 giant=0 in=[0] baby=[0] period=32 keep=0", "keep must be from 1 to 50, found 0"},
+    {"conj %0", "vec 8"},
+    {"times_i %2", "vec 32"},
+    {"add_scalar %0 constant=-2", "vec 8"},
+    {"relabel %0 gain=0.5", "vec 8"},
+    {"relabel %0 gain=0", "gain must be positive"},
+    {"comb %0, %2 factors=[1,-2] constant=3", "vec 32"},
+    {"comb %0, %2 factors=[1] constant=3", "needs a factor for each of 2 operands, found 1"},
+    {"comb %0 factors=[1] constant=3 to_scale=0", "to_scale must be positive"},
+    {"mod_raise %0 slots=64 modulus=2", "vec 64"},
+    {"mod_raise %0 slots=4 modulus=2", "slots must be a power of two from 8 to 131072, found 4"},
+    {"mod_raise %0 slots=24 modulus=2", "slots must be a power of two"},
+    {"mod_raise %0 slots=9223372036854775807 modulus=2", "slots must be a power of two"},
+    {"mod_raise %0 slots=8 modulus=-1", "modulus must be positive"},
+    {"bootstrap %0 range=2", "vec 8"},
+    {"bootstrap %0 range=0", "range must be positive"},
+    {"call %0 func=0", "there is no function 0"},
+    {"call %0 func=-1", "there is no function -1"},
+    {"encapsulate %0", "is no operation of stage slot"},
     {"decompose %0", "is no operation of stage slot"},
     {"poly %0 coeff=$1", "is no operation of stage slot"},
 };
@@ -160,7 +180,10 @@ static const char ckks_head[] = "weft-ir 1 stage=ckks\n"
                                 "%4 = drop_to %0 to=1\n"
                                 "%5 = raise_scale %0 times=2\n"
                                 "%6 = decompose %1\n"
-                                "%7 = input part=0 layout=@0\n";
+                                "%7 = input part=0 layout=@0\n"
+                                "%8 = drop_to %0 to=0\n"
+                                "%9 = encapsulate %8\n"
+                                "%10 = mod_raise %9 slots=32 modulus=64.0009765625 to=2\n";
 
 static const struct {
     const char *node, *want;
@@ -207,6 +230,43 @@ static const struct {
     {"padd %0 bias=$0 layout=@0 part=0", "ct 4 L=2 S=1024"},
     {"output %0 layout=@0", "none"},
     {"output %1 layout=@0", "cannot work on ct3"},
+    {"comb %0, %5 factors=[2,-3] constant=1 to_scale=4096", "ct 4 L=2 S=4096"},
+    {"comb %1, %1 factors=[2,-3] constant=1 to_scale=4096", "ct3 4 L=2 S=4096"},
+    {"comb %0, %1 factors=[2,-3] constant=1 to_scale=4096", "wants operands of one kind"},
+    {"comb %0, %4 factors=[2,-3] constant=1 to_scale=4096", "operands are at levels 2 and 1"},
+    {"comb %0 factors=[2] constant=1", "needs to_scale once levels are assigned"},
+    {"comb %7 factors=[2] constant=1", "ct 4"},
+    {"comb %0 factors=[1e20] constant=1 to_scale=4096", "factor 1e+20 from scale 1024 to 4096 is no integer below 2^62"},
+    {"add_scalar %2 constant=1", "ctx 4 L=2 S=1024"},
+    {"add_scalar %3 constant=1", "cannot work on digits"},
+    {"times_i %1", "ct3 4 L=2 S=1048576"},
+    {"relabel %0 gain=0.25", "ct 4 L=2 S=4096"},
+    {"relabel %7 gain=0.25", "ct 4"},
+    {"key_mul %3, %0 conjugate=1", "ctx 4 L=2 S=1024"},
+    {"key_mul %3, %0 conjugate=2", "conjugate must be 1, without by"},
+    {"key_mul %3, %0 by=1 conjugate=1", "conjugate must be 1, without by"},
+    {"key_mul %6, %1 conjugate=1", "conjugation wants ct, found ct3"},
+    {"encapsulate %8", "sparse 4 L=0 S=1024"},
+    {"encapsulate %0", "wants level 0, found 2"},
+    {"encapsulate %7", "sparse 4"},
+    {"encapsulate %2", "cannot work on ctx"},
+    {"mod_raise %9 slots=32 modulus=64.0009765625 to=1", "raised 32 L=1 S=1024"},
+    {"mod_raise %9 slots=32 modulus=64.0009765625", "needs `to` once levels are assigned"},
+    {"mod_raise %9 slots=32 modulus=64.01 to=1", "modulus 64.010000000000005 at scale 1024 is not q_0"},
+    {"mod_raise %9 slots=16 modulus=64 to=1", "slots must be all of a ring of degree 2^6, found 16"},
+    {"mod_raise %9 slots=32 modulus=64 to=1024", "to must be from 0 to 1023"},
+    {"mod_raise %0 slots=32 modulus=64 to=1", "cannot work on ct "},
+    {"raised_mul %10", "ctx 32 L=2 S=1024"},
+    {"raised_mul %10 by=-3", "ctx 32 L=2 S=1024"},
+    {"raised_mul %10 by=0", "a rotation that is not 0"},
+    {"raised_mul %9", "cannot work on sparse"},
+    {"add %10, %10", "cannot work on raised"},
+    {"mod_down %10 drop=0", "cannot work on raised"},
+    {"drop_to %9 to=0", "cannot work on sparse"},
+    {"output %10 layout=@0", "cannot work on raised"},
+    {"bootstrap %8 range=1", "ct 4 L=0 S=1024"},
+    {"bootstrap %1", "cannot work on ct3"},
+    {"conj %0", "is no operation of stage ckks"},
     {"rot %0 by=1", "is no operation of stage ckks"},
     {"lin %0 map=&0 out=0", "is no operation of stage ckks"},
 };
@@ -262,7 +322,7 @@ Test(type, slot)
 
 Test(type, ckks)
 {
-    EACH(ckks_cases) expect(ckks_head, '%', 8, ckks_cases[i].node, ckks_cases[i].want);
+    EACH(ckks_cases) expect(ckks_head, '%', 11, ckks_cases[i].node, ckks_cases[i].want);
 }
 
 /* Every row of the op table is inferred by at least one case above. */

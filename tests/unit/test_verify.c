@@ -44,11 +44,11 @@ static const struct {
     {"ckks", "%4 = mod_down %3 drop=1 reg=1 : ct 16 L=1", "%4 = mod_down %3 drop=1 reg=1 : ct 16 L=2", "level 2, the operands give 1"},
     {"ckks", "L=1 S=1073743999.0044057", "L=1 S=1073743999.0144057", "scale 1073743999.0144057, the operands give 1073743999.0044057"},
     {"ckks", "%5 = drop_to %0 to=1 reg=0 : ct 16 L=1 S=1073741824", "%5 = drop_to %0 to=1 reg=0 : ct 16", "some values have a level and some have none"},
-    {"ckks", "key by=3 level=1", "key by=5 level=1", "there is no key by=3 for level 1"},
-    {"ckks", "key by=0 level=2", "key by=0 level=1", "there is no key by=0 for level 2"},
-    {"ckks", "key by=0 level=2\nkey by=3 level=1", "key by=3 level=1\nkey by=0 level=2", "key 1 (by=0 level=2) is out of order"},
-    {"ckks", "key by=3 level=1", "key by=3 level=3", "out of order or out of range"},
-    {"ckks", "key by=3 level=1", "key by=3 level=1\nkey by=32 level=1", "out of order or out of range"},
+    {"ckks", "key rotate by=3 level=1", "key rotate by=5 level=1", "there is no key rotate by=3 for level 1"},
+    {"ckks", "key relinearise level=2", "key relinearise level=1", "there is no key relinearise by=0 for level 2"},
+    {"ckks", "key relinearise level=2\nkey rotate by=3 level=1", "key rotate by=3 level=1\nkey relinearise level=2", "key 1 (by=0 level=2) is out of order"},
+    {"ckks", "key rotate by=3 level=1", "key rotate by=3 level=3", "out of order or out of range"},
+    {"ckks", "key rotate by=3 level=1", "key rotate by=3 level=1\nkey rotate by=32 level=1", "out of order or out of range"},
     {"ckks", "registers [384,576,1024,512]\n", "", "a register is assigned, but there are none"},
     {"ckks", "registers [384,576,1024,512]", "registers [384,576,1024]", "there is no register for the value"},
     {"ckks", "to=1 reg=0", "to=1", "there is no register for the value"},
@@ -61,6 +61,35 @@ static const struct {
     {"ckks", "insecure=1", "insecure=0", "parameters: log2 QP is too large"},
     {"ckks", "p [1099511622529]", "p [1099511623297]", "a prime is used twice"},
     {"ckks", "params log_n=6 alpha=1 scale=1073741824 input_scale=1073741824 insecure=1 lambda=0\n", "", "parameters: the ring degree"},
+    /* keys by kind */
+    {"boot", "key conjugate level=4\n", "", "there is no key conjugate by=0 for level 4"},
+    {"boot", "key conjugate level=4", "key conjugate by=1 level=4", "key 2 (by=1 level=4) is out of order or out of range"},
+    {"boot", "key encapsulate level=0\n", "", "there is no key encapsulate by=0 for level 0"},
+    {"boot", "key encapsulate level=0", "key encapsulate level=1", "key 3 (by=0 level=1) is out of order or out of range"},
+    {"boot", "key raised level=5\n", "", "there is no key raised by=0 for level 5"},
+    {"boot", "key raised by=3 level=5", "key raised by=3 level=4", "there is no key raised by=3 for level 5"},
+    {"boot", "key rotate by=5", "key rotate", "key 1 (by=0 level=1) is out of order or out of range"},
+    /* parameters of bootstraps */
+    {"boot", "boot_level=2 sparse_weight=4", "boot_level=6 sparse_weight=4", "the level after a bootstrap"},
+    {"boot", "boot_level=2 sparse_weight=4", "boot_level=1 sparse_weight=4", "the level after a bootstrap"},
+    {"boot", "boot_level=2 sparse_weight=4", "boot_level=2", "the weight of the sparse secret"},
+    {"boot", "boot_level=2 sparse_weight=4", "boot_level=2 sparse_weight=65", "the weight of the sparse secret"},
+    {"boot", " boot_level=2 sparse_weight=4", "", "key 3 (by=0 level=0) is out of order or out of range"},
+    /* functions */
+    {"boot", "function \"stc\"", "function \"2stc\"", "'2stc' is no name for a function"},
+    {"boot", "function \"stc\"", "function \"\"", "'' is no name for a function"},
+    {"boot", "function \"stc\"", "function \"a b\"", "'a b' is no name for a function"},
+    {"boot", "%8 = output %7\n", "%8 = output %7\n%9 = output %7\n", "it has 2 outputs, it must have 1"},
+    {"boot", "%8 = output %7\n", "%8 = output %7\n%9 = input reg=0 : ct 32 L=1 S=1073741824\n", "the function has 2 inputs, it must have 1"},
+    {"boot_slot", "%7 = conj %6", "%7 = bootstrap %6", "functions do not bootstrap"},
+    {"boot", "%5 = relabel %4 gain=0.75 reg=6 : ct 32 L=2 S=121265961.11154753", "%5 = add %4, %4 reg=6 : ct 32 L=2 S=90949470.8", "scale 90949470.799999997, the operands give 90949470.833660647"},
+    /* raised values may not overwrite what they come from */
+    {"boot", "to=5 reg=1", "to=5 reg=0", "the result may not overwrite an operand"},
+    {"boot", "by=3 reg=3", "by=3 reg=1", "the result may not overwrite an operand"},
+    {"boot", "to_scale=1e+20 reg=2", "to_scale=1e+20 reg=1", "the result may not overwrite an operand"},
+    /* what a function writes is gone after the call */
+    {"boot", "layout=@0 reg=5", "layout=@0 reg=4", "register 4 no longer holds %0"},
+    {"boot", "layout=@0 reg=5", "layout=@0 reg=2", "register 2 no longer holds %0"},
 };
 /* clang-format on */
 

@@ -70,9 +70,10 @@ static const uint64_t primes_q[] = {
 static const uint64_t primes_p[] = {
     0x3fffffff72001,
 };
-/* rotation (0: relinearisation), highest level */
+/* rotation in slots, highest level, kind (enum rt_key_kind) */
 static const struct rt_key_spec keys[] = {
-    {0, 1}, {1, 2}, {2, 2}, {4, 1}, {8, 2}, {2044, 2}, {2046, 2}, {2047, 1},
+    {0, 1, 0}, {1, 2, 1}, {2, 2, 1}, {4, 1, 1}, {8, 2, 1}, {2044, 2, 1},
+    {2046, 2, 1}, {2047, 1, 1},
 };
 static const double mean[] = {
     0.0,
