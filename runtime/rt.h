@@ -191,4 +191,21 @@ void rt_encapsulate(rt_eval *e, uint32_t out, uint32_t in);
 void rt_mod_raise(rt_eval *e, uint32_t out, uint32_t in, int32_t level);       /* out != in */
 void rt_raised_mul(rt_eval *e, uint32_t out, uint32_t in, int64_t by);         /* by 0: none; out != in */
 
+/* One operand of a linear transform. digits UINT32_MAX: base is CT (times P, as rt_lift), RAISED (as
+ * rt_raised_mul by `by`) or CTX (as it is); by 0 unless RAISED. Else as rt_key_mul(digits, base, by), by
+ * not 0. */
+struct rt_baby {
+    uint32_t digits, base;
+    int64_t by;
+};
+/* A whole linear transform with double hoisting (Bossuat, Mouchet, Troncoso-Pastoriza, Hubaux, EUROCRYPT
+ * 2021; the order of the loops is ours: runtime/eval/transform.c): for k < num_out
+ *     out[k] = sum over i < count of plaintext plain[k * count + i] (UINT32_MAX: none) * baby[i].
+ * The same words as of rt_key_mul, rt_lift, rt_raised_mul and rt_pmac, but the operands are never written to
+ * memory. The results are CTX registers, all distinct and none of the inputs; all operands are at one level
+ * and scale, the plaintexts of a result, at least one, are extended, at that level and of one scale. Any
+ * count; up to 64 operands cost one pass over the results, each further 64 another. */
+void rt_transform(rt_eval *e, const uint32_t *out, uint32_t num_out, const struct rt_baby *baby, uint32_t count,
+                  const uint32_t *plain);
+
 #endif

@@ -23,6 +23,14 @@ static struct ring_basis plain_basis(const rt_eval *e, const struct core_plain *
     return (struct ring_basis){(unsigned)p->level, p->extended != 0 ? e->ctx->ring->n_p : 0};
 }
 
+/* In whole cache lines and one more, for most are powers of two and many are read together: at
+ * distances that are multiples of 4 KiB they would all fight for the same lines of a cache. */
+static uint64_t plain_words(const rt_eval *e, const struct core_plain *p)
+{
+    uint64_t words = (uint64_t)2 * p->period * ring_limbs(plain_basis(e, p));
+    return ((words + 7) & ~UINT64_C(7)) + EVAL_LINE_WORDS;
+}
+
 static enum rt_status place(rt_eval *e, const rt_data *d, const char *path, struct rt_error *err)
 {
     uint64_t words = 0;
@@ -33,7 +41,7 @@ static enum rt_status place(rt_eval *e, const rt_data *d, const char *path, stru
             return status;
         }
         /* at most 2^25 words each, and a record is 40 bytes of a file that exists: no overflow */
-        words += ((uint64_t)2 * p->period * ring_limbs(plain_basis(e, p)) + 7) & ~UINT64_C(7);
+        words += plain_words(e, p);
     }
     e->plains = sys_alloc_array((size_t)d->num_plains + 1, sizeof *e->plains);
     e->plain_memory = sys_alloc_array((size_t)words + 1, sizeof *e->plain_memory);
@@ -52,7 +60,7 @@ static enum rt_status place(rt_eval *e, const rt_data *d, const char *path, stru
         to->level = p->level;
         to->extended = p->extended != 0;
         to->scale = p->scale;
-        at += ((uint64_t)2 * p->period * ring_limbs(plain_basis(e, p)) + 7) & ~UINT64_C(7);
+        at += plain_words(e, p);
     }
     return RT_OK;
 }

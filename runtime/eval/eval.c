@@ -30,7 +30,7 @@ static enum rt_status make_registers(rt_eval *e, struct rt_error *err)
         if (words > (UINT64_MAX >> 8) - total) {
             return core_fail(err, RT_ERR_ARGUMENT, "%s: register %u is too large", name, i);
         }
-        total += (words + 7) & ~UINT64_C(7);
+        total += ((words + 7) & ~UINT64_C(7)) + EVAL_LINE_WORDS; /* as plaintexts: data.c */
     }
     e->regs = sys_alloc_array((size_t)p->num_regs + 1, sizeof *e->regs);
     e->reg_memory = sys_alloc_array((size_t)total + 1, sizeof *e->reg_memory);
@@ -44,7 +44,7 @@ static enum rt_status make_registers(rt_eval *e, struct rt_error *err)
     for (uint32_t i = 0; i < p->num_regs; i++) {
         e->regs[i].at = e->reg_memory + at;
         e->regs[i].capacity = p->reg_words[i];
-        at += (p->reg_words[i] + 7) & ~UINT64_C(7);
+        at += ((p->reg_words[i] + 7) & ~UINT64_C(7)) + EVAL_LINE_WORDS;
     }
     return RT_OK;
 }
@@ -60,7 +60,8 @@ static enum rt_status make_scratch(rt_eval *e, struct rt_error *err)
     e->scratch = sys_alloc_array(e->scratch_words, sizeof *e->scratch);
     size_t limbs = 2 * ring_limbs(all);
     e->poly = sys_alloc_array(limbs < 6 ? 6 : limbs, r->n * sizeof *e->poly);
-    if (e->scratch == NULL || e->poly == NULL) {
+    e->tiles = sys_alloc_array(e->slices, EVAL_TILE_ROOM * sizeof *e->tiles);
+    if (e->scratch == NULL || e->poly == NULL || e->tiles == NULL) {
         return core_no_memory(err, e->program->interface->name);
     }
     ring_p_residues(r, e->p_mod_q, all);
@@ -128,6 +129,7 @@ void rt_eval_close(rt_eval *e)
     sys_free(e->key_memory);
     sys_free(e->scratch);
     sys_free(e->poly);
+    sys_free(e->tiles);
     core_ctx_close(e->ctx);
     sys_free(e);
 }

@@ -66,11 +66,19 @@ struct rt_eval {
     size_t scratch_words; /* enough for one part; rt_mod_down takes as many as fit */
     uint64_t *poly;       /* two polynomials over all primes, and at least 6 limbs */
     unsigned slices;      /* how many pieces a loop with per-thread memory is cut into */
+    uint64_t *tiles; /* of rt_transform, EVAL_TILE_ROOM a slice */
     uint64_t p_mod_q[RING_MAX_PRIMES], p_shoup[RING_MAX_PRIMES];
 
     const struct rt_layer *layer; /* being run */
     struct rt_error error;        /* first mistake of an operation */
 };
+
+#define EVAL_LINE_WORDS 8u /* of a cache */
+
+/* The operands of a transform that are in work: half a second-level cache of today, and a line for
+ * each part of up to 64 operands. */
+#define EVAL_TILE_WORDS ((size_t)1 << 16)
+#define EVAL_TILE_ROOM  (EVAL_TILE_WORDS + 128 * EVAL_LINE_WORDS)
 
 /* ---- data.c, keys.c: at opening time -------------------------------------------------------- */
 
@@ -130,5 +138,8 @@ struct eval_switch {
     bool far;
 };
 void rt_eval_switch(const struct eval_switch *s);
+/* Limb `limb` of it, for the kernel; digit: room for s->digits pointers. */
+struct k_switch rt_eval_switch_limb(const struct eval_switch *s, size_t limb,
+                                    const uint64_t **digit);
 
 #endif

@@ -54,17 +54,16 @@ const struct eval_key *rt_eval_key(rt_eval *e, const char *op, enum rt_key_kind 
 #define PIECES 4u
 
 /*
- * Words [first, first + n) of limb `limb`, before the automorphism: P * base + sum_j digit_j *
- * key_j. P * base is there for the parts of the base that were not decomposed, and only modulo the
- * q (P = 0 mod p).
+ * P * base + sum_j digit_j * key_j. P * base is there for the parts of the base that were not
+ * decomposed, and only modulo the q (P = 0 mod p).
  */
-static void switch_piece(const struct eval_switch *s, size_t limb, size_t first, size_t n)
+struct k_switch rt_eval_switch_limb(const struct eval_switch *s, size_t limb,
+                                    const uint64_t **digit)
 {
     const struct ring *r = s->e->ctx->ring;
     const struct eval_key *key = s->key;
     size_t words = ring_words(r, s->b);
     size_t key_limb = limb <= s->b.level ? limb : limb + (key->shape.basis.level - s->b.level);
-    const uint64_t *digit[RING_MAX_PRIMES];
     for (unsigned j = 0; j < s->digits; j++) {
         digit[j] = s->digit + j * words + limb * r->n;
     }
@@ -82,8 +81,17 @@ static void switch_piece(const struct eval_switch *s, size_t limb, size_t first,
         k.c = s->c[limb];
         k.cs = s->cs[limb];
     }
+    return k;
+}
+
+/* Words [first, first + n) of limb `limb`, before the automorphism. */
+static void switch_piece(const struct eval_switch *s, size_t limb, size_t first, size_t n)
+{
+    const struct ring *r = s->e->ctx->ring;
+    const uint64_t *digit[RING_MAX_PRIMES];
+    struct k_switch k = rt_eval_switch_limb(s, limb, digit);
     uint64_t *out = s->out + limb * r->n;
-    r->k.key_mac(out, out + words, &k, first, n, ring_mod(r, s->b, limb));
+    r->k.key_mac(out, out + ring_words(r, s->b), &k, first, n, ring_mod(r, s->b, limb));
 }
 
 void rt_eval_switch(const struct eval_switch *s)

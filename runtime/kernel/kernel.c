@@ -55,3 +55,15 @@ void k_convert_with(const struct kernels *k, const struct k_convert *s)
         }
     }
 }
+
+void k_mac_many_with(const struct kernels *k, const struct k_sums *s, size_t n,
+                     const struct modulus *m)
+{
+    for (size_t i = 0; i < s->results; i++) {
+        for (size_t part = 0; part < 2; part++) {
+            uint64_t *out = s->out[i][part];
+            k->mac_run(out, s->accumulate ? out : NULL, s->x[part], s->p + i * s->terms, s->terms,
+                       0, 0, s->log_run, n, m);
+        }
+    }
+}

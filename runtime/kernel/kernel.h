@@ -67,7 +67,26 @@ struct k_switch {
     uint64_t g;                   /* automorphism of the result, odd, in [1, 2N) */
     uint64_t g_inverse;           /* g^-1 mod 2N */
     unsigned log_n;
+    size_t origin; /* the index that word 0 of the outputs has in the limb */
+    const uint64_t *next; /* the stretch of a key that is wanted after this one, or NULL: a hint */
     bool far; /* the result will not be used while it is in cache: a hint */
+};
+
+/*
+ * Sums of several results on the same two-part operands, K_SUMS results at most: what is read of an
+ * operand serves them all.
+ */
+#define K_SUMS 6u
+
+struct k_sums {
+    const uint64_t *const *x[2]; /* [terms] by part */
+    const uint64_t *const *p;    /* [results * terms]: factor of term t for result k at k * terms + t */
+    uint64_t *out[K_SUMS][2];    /* by part; disjoint from each other and from all inputs */
+    size_t terms;                /* 1 .. 4095 */
+    unsigned results;            /* 1 .. K_SUMS */
+    unsigned log_run;            /* every value of p serves 2^log_run neighbours */
+    bool accumulate;             /* add to what is in out */
+    bool far;                    /* as in k_switch */
 };
 
 /*
@@ -156,11 +175,18 @@ struct kernels {
                     unsigned log_run, size_t n, const struct modulus *m);
 
     /*
+     * The same for several results: for k < results, parts h = 0, 1 and 0 <= i < n
+     *     out[k][h][i] = (accumulate ? out[k][h][i] : 0)
+     *                    + sum_t x[h][t][i] * p[k * terms + t][i >> log_run] mod q.
+     */
+    void (*mac_many)(const struct k_sums *s, size_t n, const struct modulus *m);
+
+    /*
      * Both parts of one limb of a key switch: for parts h = 0, 1 and first <= i < first + n
      *     s_h[i] = base_h[i] c + sum_t digit[t][i] key_{t,h}[i] 2^-52 mod q,
-     *     out_h[j] = s_h[i] where perm(j) = i (see gather; for g = 1, j = i).
-     * out_h is a whole limb of which n words are written, disjoint from all inputs. first and n are
-     * multiples of K_KEY_BLOCK, or 0 and N < K_KEY_BLOCK.
+     *     out_h[j - origin] = s_h[i] where perm(j) = i (see gather; for g = 1, j = i).
+     * out_h is that stretch of a limb, from origin, where the n words are written; disjoint from all
+     * inputs. first and n are multiples of K_KEY_BLOCK, or 0 and N < K_KEY_BLOCK.
      */
     void (*key_mac)(uint64_t *out0, uint64_t *out1, const struct k_switch *s, size_t first,
                     size_t n, const struct modulus *m);
@@ -286,8 +312,10 @@ struct kernels {
 /* Fills k with the best variants up to `level` (lowered to what the machine has). */
 void k_init(struct kernels *k, enum rt_cpu level);
 
-/* convert by way of the kernels of k: for variants that have nothing better. */
+/* convert and mac_many by way of the kernels of k: for variants that have nothing better. */
 void k_convert_with(const struct kernels *k, const struct k_convert *s);
+void k_mac_many_with(const struct kernels *k, const struct k_sums *s, size_t n,
+                     const struct modulus *m);
 
 /* Used by k_init: each overrides what it has. They exist where they can be compiled. */
 void k_init_ref(struct kernels *k);

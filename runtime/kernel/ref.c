@@ -188,6 +188,13 @@ static void mac_ref(uint64_t *out, const uint64_t *init, const uint64_t *const *
     mac_run_ref(out, init, a, b, terms, a_off, b_off, 0, n, m);
 }
 
+static void mac_many_ref(const struct k_sums *s, size_t n, const struct modulus *m)
+{
+    struct kernels k;
+    k.mac_run = mac_run_ref;
+    k_mac_many_with(&k, s, n, m);
+}
+
 static void tensor_ref(uint64_t *const z[3], const uint64_t *const x[2],
                        const uint64_t *const y[2], size_t n, const struct modulus *m, bool far)
 {
@@ -313,7 +320,7 @@ static void key_mac_ref(uint64_t *out0, uint64_t *out1, const struct k_switch *s
                 sum0 += (sys_u128)d * key[2 * t * block + v];
                 sum1 += (sys_u128)d * key[2 * t * block + block + v];
             }
-            size_t j = to + brv3[(e / eighth + s->g_inverse * brv3[v]) % 8];
+            size_t j = to + brv3[(e / eighth + s->g_inverse * brv3[v]) % 8] - s->origin;
             out0[j] = key_word(sum0, s->base[0], i + v, s, m);
             out1[j] = key_word(sum1, s->base[1], i + v, s, m);
         }
@@ -355,6 +362,7 @@ void k_init_ref(struct kernels *k)
     k->sub_mul_const = sub_mul_const_ref;
     k->mac = mac_ref;
     k->mac_run = mac_run_ref;
+    k->mac_many = mac_many_ref;
     k->key_mac = key_mac_ref;
     k->tensor = tensor_ref;
     k->bconv = bconv_ref;

@@ -15,6 +15,8 @@
 enum { FIRST_LOG_N = 12, LAST_LOG_N = 17, NUM_LOG_N = LAST_LOG_N - FIRST_LOG_N + 1 };
 enum { LIMBS = 8, TERMS = 8, CONVERT_TERMS = 3, CONVERT_TILE = 1024, LOG_RUN = 2 };
 enum { FEW_DIGITS = 1, MANY_DIGITS = 5 };
+/* Of a transform: operands, and words of a tile of them, that fill a second-level cache as a program's do */
+enum { OPERANDS = 16, LOG_TILE = 10, TILE = 1 << LOG_TILE };
 
 #define POOL_BYTES ((size_t)96 << 20)
 
@@ -22,6 +24,7 @@ struct cost_state {
     struct ring *ring;
     struct ring_basis b;
     uint64_t *x, *z; /* LIMBS limbs */
+    uint64_t near[2 * OPERANDS * TILE];
     uint64_t *pool;
     size_t pool_limbs, next;
     uint64_t w[CONVERT_TERMS + 1];
@@ -125,6 +128,99 @@ static void run_key_many(void *state)
     key(state, MANY_DIGITS);
 }
 
+/* Where the words of a tile come from after X -> X^g (runtime/eval/transform.c) */
+static size_t tile_source(uint64_t g, size_t at, unsigned log_n)
+{
+    uint64_t e = g * (2 * (uint64_t)mod_bitrev((uint32_t)at, log_n) + 1);
+    return mod_bitrev((uint32_t)((e & ((UINT64_C(2) << (log_n - LOG_TILE)) - 1)) >> 1), log_n);
+}
+
+/* Operands of a transform: the same, but tile by tile into a cache. */
+static void transform_key(struct cost_state *s, size_t digits)
+{
+    const struct ring *r = s->ring;
+    for (size_t limb = 0; limb < LIMBS; limb++) {
+        const uint64_t *digit[MANY_DIGITS], *keys[OPERANDS];
+        for (size_t t = 0; t < digits; t++) {
+            digit[t] = s->x + (limb + t) % LIMBS * r->n;
+        }
+        for (size_t i = 0; i < OPERANDS; i++) {
+            keys[i] = from_pool(s, 2 * digits);
+        }
+        for (size_t at = 0; at < r->n; at += TILE) {
+            for (size_t i = 0; i < OPERANDS; i++) {
+                uint64_t *out = s->near + 2 * i * TILE;
+                struct k_switch k = {.digit = digit,
+                                     .key = keys[i],
+                                     .terms = digits,
+                                     .key_terms = digits,
+                                     .base = {s->z + limb * r->n, NULL},
+                                     .c = s->w[0],
+                                     .cs = mod_shoup(s->w[0], r->ntt[limb].mod.q),
+                                     .g = ring_galois(r, 3),
+                                     .g_inverse = ring_galois(r, -3),
+                                     .log_n = r->log_n,
+                                     .origin = at};
+                size_t from = tile_source(k.g, at, r->log_n);
+                r->k.key_mac(out, out + TILE, &k, from, TILE, &r->ntt[limb].mod);
+            }
+        }
+    }
+}
+
+static void run_transform_key_few(void *state)
+{
+    transform_key(state, FEW_DIGITS);
+}
+
+static void run_transform_key_many(void *state)
+{
+    transform_key(state, MANY_DIGITS);
+}
+
+/* K_SUMS sums over these: operands are near, plaintexts and results far. */
+static void transform_mac(struct cost_state *s, unsigned log_run)
+{
+    const struct ring *r = s->ring;
+    for (size_t limb = 0; limb < LIMBS; limb++) {
+        const uint64_t *x[2][OPERANDS], *plain[K_SUMS], *p[K_SUMS * OPERANDS];
+        uint64_t *out[K_SUMS];
+        for (size_t k = 0; k < K_SUMS; k++) {
+            plain[k] = from_pool(s, OPERANDS >> log_run);
+            out[k] = from_pool(s, 2);
+        }
+        for (size_t at = 0; at < r->n; at += TILE) {
+            struct k_sums sums = {.x = {x[0], x[1]},
+                                  .p = p,
+                                  .terms = OPERANDS,
+                                  .results = K_SUMS,
+                                  .log_run = log_run};
+            for (size_t i = 0; i < OPERANDS; i++) {
+                x[0][i] = s->near + 2 * i * TILE;
+                x[1][i] = x[0][i] + TILE;
+            }
+            for (size_t k = 0; k < K_SUMS; k++) {
+                sums.out[k][0] = out[k] + at;
+                sums.out[k][1] = out[k] + r->n + at;
+                for (size_t i = 0; i < OPERANDS; i++) {
+                    p[k * OPERANDS + i] = plain[k] + i * (r->n >> log_run) + (at >> log_run);
+                }
+            }
+            r->k.mac_many(&sums, TILE, &r->ntt[limb].mod);
+        }
+    }
+}
+
+static void run_transform_mac(void *state)
+{
+    transform_mac(state, 0);
+}
+
+static void run_transform_mac_run(void *state)
+{
+    transform_mac(state, LOG_RUN);
+}
+
 /* As a mod-up does it: a tile of the source, and the quotient, serves several limbs. */
 static void run_convert(void *state)
 {
@@ -139,7 +235,20 @@ static void run_convert(void *state)
 }
 
 /* In the order of passes/cost.def. */
-enum figure { NTT, POINTWISE, MAC, MAC_RUN, KEY, PERMUTE, CONVERT, NUM_FIGURES };
+enum figure {
+    NTT,
+    POINTWISE,
+    MAC,
+    MAC_RUN,
+    KEY,
+    PERMUTE,
+    CONVERT,
+    TRANSFORM_KEY,
+    TRANSFORM_BASE,
+    TRANSFORM_MAC,
+    TRANSFORM_MAC_RUN,
+    NUM_FIGURES
+};
 static const struct {
     const char *name, *meaning;
 } figures[NUM_FIGURES] = {
@@ -150,6 +259,10 @@ static const struct {
     [KEY] = {"key", "multiply by a key limb and accumulate"},
     [PERMUTE] = {"permute", "what else a limb of a key product costs: it is rotated"},
     [CONVERT] = {"convert", "base conversion: one limb in, one limb out"},
+    [TRANSFORM_KEY] = {"transform_key", "key inside a transform"},
+    [TRANSFORM_BASE] = {"transform_base", "permute inside a transform"},
+    [TRANSFORM_MAC] = {"transform_mac", "mac inside a transform"},
+    [TRANSFORM_MAC_RUN] = {"transform_mac_run", "mac_run inside a transform"},
 };
 
 /* Nanoseconds of one of `units` in a run: the fastest, so that the file does not depend on what else
@@ -173,6 +286,14 @@ static void measure_all(const struct bench *b, struct cost_state *s, double ns[N
     double least = 0.05 * few; /* should noise turn one of them negative */
     ns[KEY] = fmax((many - few) / (MANY_DIGITS - FEW_DIGITS), least);
     ns[PERMUTE] = fmax(few - FEW_DIGITS * ns[KEY], least);
+
+    few = measure(b, s, run_transform_key_few, 2 * OPERANDS * LIMBS);
+    many = measure(b, s, run_transform_key_many, 2 * OPERANDS * LIMBS);
+    least = 0.05 * few;
+    ns[TRANSFORM_KEY] = fmax((many - few) / (MANY_DIGITS - FEW_DIGITS), least);
+    ns[TRANSFORM_BASE] = fmax(few - FEW_DIGITS * ns[TRANSFORM_KEY], least);
+    ns[TRANSFORM_MAC] = measure(b, s, run_transform_mac, 2 * K_SUMS * OPERANDS * LIMBS);
+    ns[TRANSFORM_MAC_RUN] = measure(b, s, run_transform_mac_run, 2 * K_SUMS * OPERANDS * LIMBS);
 }
 
 static void make(struct cost_state *s, unsigned log_n)
@@ -232,7 +353,7 @@ static void write_table(FILE *f, double ns[NUM_LOG_N][NUM_FIGURES])
             "#error \"define COST before including cost.def\"\n"
             "#endif\n");
     for (size_t i = 0; i < NUM_FIGURES; i++) {
-        fprintf(f, "COST(%s,%*s", figures[i].name, (int)(10 - strlen(figures[i].name)), "");
+        fprintf(f, "COST(%s,%*s", figures[i].name, (int)(18 - strlen(figures[i].name)), "");
         for (size_t j = 0; j < NUM_LOG_N; j++) {
             fprintf(f, "%6g, ", rounded(ns[j][i]));
         }
@@ -255,7 +376,7 @@ bool bench_cost(struct bench *b, const char *path)
 {
     double ns[NUM_LOG_N][NUM_FIGURES];
     sys_set_threads(1);
-    printf("\nfigures of the cost model\n%-12s", "ns at N =");
+    printf("\nfigures of the cost model\n%-18s", "ns at N =");
     for (unsigned log_n = FIRST_LOG_N; log_n <= LAST_LOG_N; log_n++) {
         struct cost_state s = {0};
         printf("%8s2^%u", "", log_n);
@@ -265,7 +386,7 @@ bool bench_cost(struct bench *b, const char *path)
         drop(&s);
     }
     for (size_t i = 0; i < NUM_FIGURES; i++) {
-        printf("\n%-12s", figures[i].name);
+        printf("\n%-18s", figures[i].name);
         for (size_t j = 0; j < NUM_LOG_N; j++) {
             printf(" %11g", rounded(ns[j][i]));
         }

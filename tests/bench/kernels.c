@@ -12,6 +12,7 @@ enum {
     DIGITS = 3,
     INPUTS = 2 * MAC_TERMS,
     OUTPUTS = K_CONVERT_GROUP, /* the largest number of limbs that a kernel writes */
+    MANY = OUTPUTS / 2,        /* results of two parts */
     THRESHOLDS = 29            /* as for the Gaussian */
 };
 
@@ -131,6 +132,23 @@ RUN(mac_run_32)
     mac_run(state, 5);
 }
 
+/* The results share all operands and all plaintexts here, so as to need no more memory. */
+RUN(mac_many)
+{
+    OPEN_STATE;
+    const uint64_t *p[MANY * MAC_TERMS];
+    for (size_t i = 0; i < MANY * MAC_TERMS; i++) {
+        p[i] = s->in[MAC_TERMS + i % MAC_TERMS];
+    }
+    struct k_sums sums = {
+        .x = {s->in, s->in}, .p = p, .terms = MAC_TERMS, .results = MANY, .log_run = 5};
+    for (size_t i = 0; i < MANY; i++) {
+        sums.out[i][0] = s->out[2 * i];
+        sums.out[i][1] = s->out[2 * i + 1];
+    }
+    s->k.mac_many(&sums, s->n, &s->t->mod);
+}
+
 RUN(key_mac)
 {
     OPEN_STATE;
@@ -233,6 +251,7 @@ RUN(from_double)
  * Counts for one word, beside the transforms' butterflies. words: read and written.
  *   - mul, mul_add: a product and the reduction of one sum;
  *   - mac: `terms` products, one reduction; each word of the plaintext of mac_run serves a run;
+ *   - mac_many: the same for both parts of MANY results, the operands read once;
  *   - key_mac: both halves of `terms` digits, and the base times a constant;
  *   - tensor: four products, three sums;
  *   - bconv_quot: the upper half of a product only, without reduction (half a product);
@@ -266,6 +285,8 @@ static const struct row rows[] = {
     {"mac_run", run_mac_run_2, MAC_TERMS, 1, 0, 0, MAC_TERMS + 1, MAC_TERMS, 1, NOTHING},
     {"mac_run", run_mac_run_4, MAC_TERMS, 1, 0, 0, MAC_TERMS + 1, MAC_TERMS, 2, NOTHING},
     {"mac_run", run_mac_run_32, MAC_TERMS, 1, 0, 0, MAC_TERMS + 1, MAC_TERMS, 5, NOTHING},
+    {"mac_many", run_mac_many, 2.0 * MANY * MAC_TERMS, 2.0 * MANY, 0, 0, MAC_TERMS + 2.0 * MANY,
+     MAC_TERMS, 5, NOTHING},
     {"key_mac", run_key_mac, 2 * DIGITS, 2, 1, 0, 3 * DIGITS + 3, DIGITS, 0, NOTHING},
     {"tensor", run_tensor, 4, 3, 0, 0, 7, 0, 0, NOTHING},
     {"bconv", run_bconv, CONVERT_TERMS, 1, 0, 0, CONVERT_TERMS + 1, CONVERT_TERMS, 0, NOTHING},

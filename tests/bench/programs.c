@@ -7,9 +7,10 @@
 #include <math.h>
 
 static const struct rig_config configs[] = {
-    {14, 6, 2, 2, {{6, false}, {3, false}, {0, false}}},
-    {15, 13, 3, 3, {{13, true}, {9, true}, {6, true}}},
-    {16, 24, 8, 8, {{24, true}, {12, false}, {0, false}}},
+    {14, 6, 2, 2, {{6, false}, {3, false}, {0, false}}, false},
+    {15, 13, 3, 3, {{13, true}, {9, true}, {6, true}}, false},
+    {16, 24, 8, 8, {{24, true}, {12, false}, {0, false}}, false},
+    {15, 5, 3, 3, {{5, false}, {0, false}}, true},
 };
 enum { NUM_CONFIGS = sizeof configs / sizeof *configs };
 
@@ -141,6 +142,21 @@ static struct work count_pmac(const struct shape *s, double terms, double period
                          .reductions = 2 * s->l * s->n / terms,
                          .bytes = bytes,
                          .resident = s->limb * s->l * (2 * inputs + terms * plain + 2)};
+}
+
+/* Keys and plaintexts come from memory and results go there; one product of a result is a term. */
+static struct work count_transform(const struct shape *s, double period)
+{
+    double plain = period == 0 ? 1 : 2 * period / s->n; /* of a limb */
+    double terms = RIG_BABIES * RIG_RESULTS;
+    struct work rotation = count_key_mul(s);
+    double words = 2 * (s->l + s->k) * s->n;
+    return (struct work){
+        .products = RIG_BABIES * rotation.products + terms * words,
+        .reductions = RIG_BABIES * rotation.reductions + RIG_RESULTS * words,
+        .bytes = RIG_BABIES * rotation.bytes +
+                 (s->l + s->k) * s->limb * (terms * plain + 2 * RIG_RESULTS),
+        .resident = INFINITY};
 }
 
 static struct work count_add(const struct shape *s)
@@ -328,6 +344,55 @@ static void run_pmul_periodic_alone(void *rig)
     pmac(r, rig_periodic(r), 1);
 }
 
+/* The same transform at once and by operations of their own. */
+static void transform(struct rig *r, bool periodic)
+{
+    struct rt_baby baby[RIG_BABIES];
+    uint32_t plain[RIG_BABIES * RIG_RESULTS], out[RIG_RESULTS];
+    for (uint32_t i = 0; i < RIG_BABIES; i++) {
+        baby[i] = (struct rt_baby){RIG_DIGITS, RIG_X, rig_baby(i)};
+    }
+    for (uint32_t i = 0; i < RIG_BABIES * RIG_RESULTS; i++) {
+        plain[i] = rig_transform(periodic) + i;
+    }
+    for (uint32_t k = 0; k < RIG_RESULTS; k++) {
+        out[k] = RIG_RESULT + k;
+    }
+    rt_transform(r->e, out, RIG_RESULTS, baby, RIG_BABIES, plain);
+}
+
+static void transform_separate(struct rig *r, bool periodic)
+{
+    uint32_t in[RIG_BABIES];
+    for (uint32_t i = 0; i < RIG_BABIES; i++) {
+        in[i] = RIG_BABY + i;
+        rt_key_mul(r->e, in[i], RIG_DIGITS, RIG_X, rig_baby(i));
+    }
+    for (uint32_t k = 0; k < RIG_RESULTS; k++) {
+        rt_pmac(r->e, RIG_RESULT + k, in, RIG_BABIES, rig_transform(periodic) + k * RIG_BABIES);
+    }
+}
+
+static void run_transform(void *rig)
+{
+    transform(rig, false);
+}
+
+static void run_transform_periodic(void *rig)
+{
+    transform(rig, true);
+}
+
+static void run_transform_separate(void *rig)
+{
+    transform_separate(rig, false);
+}
+
+static void run_transform_separate_periodic(void *rig)
+{
+    transform_separate(rig, true);
+}
+
 static void run_add(void *rig)
 {
     struct rig *r = rig;
@@ -444,6 +509,16 @@ static void put_level(struct list *l, const struct shape *s)
     put(l, "encode_periodic", run_encode_periodic, count_encode(s, RIG_PERIOD), 0, RIG_PERIOD);
 }
 
+static void put_transforms(struct list *l, const struct shape *s)
+{
+    struct work full = count_transform(s, 0);
+    struct work periodic = count_transform(s, RIG_PERIOD);
+    put(l, "transform", run_transform, full, 0, 0);
+    put(l, "transform", run_transform_periodic, periodic, 0, RIG_PERIOD);
+    put(l, "transform_separate", run_transform_separate, full, 0, 0);
+    put(l, "transform_separate", run_transform_separate_periodic, periodic, 0, RIG_PERIOD);
+}
+
 /* At the level of a fresh ciphertext, and of a result. */
 static void put_client(struct list *l, const struct rig_config *c)
 {
@@ -483,9 +558,13 @@ static void bench_config(struct bench *b, const struct rig_config *c)
                 struct shape s = shape_of(c, c->levels[at].limbs);
                 l.c.limbs = c->levels[at].limbs;
                 l.c.special = c->special;
-                put_level(&l, &s);
+                if (c->transforms) {
+                    put_transforms(&l, &s);
+                } else {
+                    put_level(&l, &s);
+                }
             }
-            if (cpu == best) {
+            if (cpu == best && !c->transforms) {
                 put_client(&l, c);
             }
         }

@@ -27,7 +27,7 @@ unsigned rig_keys(const struct rig_config *c, unsigned at)
     double enough = 2 * (double)machine_cache(3);
     double keys = ceil(enough / rig_key_bytes(c, c->levels[at].limbs));
     double most = (KIT_KEYS - 1) / RIG_LEVELS;
-    return (unsigned)fmin(keys, most);
+    return c->transforms ? RIG_BABIES : (unsigned)fmin(keys, most);
 }
 
 /* The program only hands on its input, at the level where a client decrypts. */
@@ -61,6 +61,20 @@ static void add_plains(struct rig *r)
     }
 }
 
+/* A diagonal each of a factor of the special DFT: no values need be stored. */
+static void add_transforms(struct rig *r)
+{
+    const struct rig_config *c = r->config;
+    uint32_t slots = 1u << (c->log_n - 1);
+    for (int periodic = 0; periodic < 2; periodic++) {
+        uint32_t n = periodic ? RIG_PERIOD : slots;
+        for (uint32_t i = 0; i < RIG_BABIES * RIG_RESULTS; i++) {
+            (void)kit_dft(&r->kit, 1 | 5 << 8, n, n, i % 16, 0, (int32_t)c->limbs - 1, true,
+                          rig_scale);
+        }
+    }
+}
+
 static void need(enum rt_status status, const struct rt_error *err)
 {
     if (status != RT_OK) {
@@ -73,8 +87,12 @@ static void set_registers(struct rig *r)
     const struct rig_config *c = r->config;
     uint64_t limbs = c->limbs;
     uint64_t all = limbs + c->special;
-    uint64_t *words = r->kit.reg_words;
-    r->kit.program.num_regs = RIG_REGS;
+    uint64_t *words = r->words;
+    r->kit.program.num_regs = c->transforms ? RIG_ALL_REGS : RIG_REGS;
+    r->kit.program.reg_words = words;
+    for (unsigned i = RIG_REGS; i < RIG_ALL_REGS; i++) {
+        words[i] = 2 * all << c->log_n;
+    }
     for (unsigned i = 0; i < RIG_INPUTS; i++) {
         words[i] = 2 * limbs << c->log_n;
     }
@@ -151,7 +169,11 @@ void rig_make(void *rig)
     r->kit.layer.run = pass_on;
     set_registers(r);
     add_keys(r);
-    add_plains(r);
+    if (c->transforms) {
+        add_transforms(r);
+    } else {
+        add_plains(r);
+    }
     open_program(r);
     fill(r);
 }
@@ -218,4 +240,14 @@ uint32_t rig_periodic(const struct rig *r)
 uint32_t rig_addend(const struct rig *r)
 {
     return r->at * PLAINS + ADDEND;
+}
+
+int64_t rig_baby(unsigned i)
+{
+    return i + 1;
+}
+
+uint32_t rig_transform(bool periodic)
+{
+    return periodic ? RIG_BABIES * RIG_RESULTS : 0;
 }

@@ -12,11 +12,25 @@ enum {
     RIG_LEVELS = 3,
     RIG_TERMS = 8,    /* plaintexts of a kind */
     RIG_PERIOD = 512, /* slots of the periodic ones */
-    RIG_OUT_LIMBS = 2 /* of a result that a client decrypts */
+    RIG_OUT_LIMBS = 2, /* of a result that a client decrypts */
+    RIG_BABIES = 24,   /* rotations of a linear transform, and its results */
+    RIG_RESULTS = 6
 };
 
 /* Registers. The first four hold ciphertexts that nothing overwrites. */
-enum { RIG_X, RIG_Y, RIG_INPUTS = 4, RIG_CT3 = RIG_INPUTS, RIG_DIGITS, RIG_CTX, RIG_OUT, RIG_REGS };
+enum {
+    RIG_X,
+    RIG_Y,
+    RIG_INPUTS = 4,
+    RIG_CT3 = RIG_INPUTS,
+    RIG_DIGITS,
+    RIG_CTX,
+    RIG_OUT,
+    RIG_REGS,
+    RIG_RESULT = RIG_REGS, /* these with linear transforms only */
+    RIG_BABY = RIG_RESULT + RIG_RESULTS,
+    RIG_ALL_REGS = RIG_BABY + RIG_BABIES
+};
 
 struct rig_level {
     unsigned limbs; /* 0 ends the list; the first is the longest */
@@ -26,6 +40,7 @@ struct rig_level {
 struct rig_config {
     unsigned log_n, limbs, special, alpha;
     struct rig_level levels[RIG_LEVELS];
+    bool transforms; /* linear transforms, at the first level, and nothing else */
 };
 
 struct rig {
@@ -34,6 +49,7 @@ struct rig {
      * program with many rotations. */
     unsigned num_keys[RIG_LEVELS];
     struct kit kit;
+    uint64_t words[RIG_ALL_REGS];
     rt_secret *secret;
     rt_eval *e;
     const struct ring *ring;
@@ -63,6 +79,9 @@ int64_t rig_next_key(struct rig *r);
 uint32_t rig_full(const struct rig *r);
 uint32_t rig_periodic(const struct rig *r);
 uint32_t rig_addend(const struct rig *r);
+/* Baby i of a linear transform rotates by rig_baby(i). Its plaintexts stand for results, then babies. */
+int64_t rig_baby(unsigned i);
+uint32_t rig_transform(bool periodic);
 
 extern const double rig_scale; /* of all ciphertexts and plaintexts */
 

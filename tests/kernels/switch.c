@@ -158,6 +158,23 @@ static void check_key_mac(unsigned log_n, size_t terms, size_t key_terms, unsign
         }
         expect(out[0], want[0], "key_mac b", k.level, m.q, g);
         expect(out[1], want[1], "key_mac a", k.level, m.q, g);
+        /* an output tile of its own, from the tile that it comes from */
+        for (size_t tile = 512; tile < n; tile *= 2) {
+            size_t at = random_below(g, n / tile) * tile;
+            uint64_t e = galois * (2 * (uint64_t)mod_bitrev((uint32_t)at, log_n) + 1) % (2 * n);
+            size_t from = mod_bitrev((uint32_t)(e / 2), log_n) / tile * tile;
+            struct k_switch part = s;
+            part.origin = at;
+            part.next = random_below(g, 2) == 0 ? NULL : stream.p;
+            for (size_t h = 0; h < 2; h++) {
+                memset(out[h].p, 0xff, n * sizeof(uint64_t));
+            }
+            k.key_mac(out[0].p, out[1].p, &part, from, tile, &m);
+            for (size_t h = 0; h < 2; h++) {
+                cr_expect_arr_eq(out[h].p, want[h].p + at, tile * sizeof(uint64_t));
+                cr_expect_eq(out[h].p[tile], UINT64_MAX, "written past the tile");
+            }
+        }
         sys_free(out[0].base);
         sys_free(out[1].base);
     }
@@ -181,6 +198,84 @@ Test(kernel, key_mac)
             for (unsigned bases = 0; bases < 3; bases++) {
                 check_key_mac(logs[l], terms[t], terms[t] + (bases == 1 ? 2 : 0), bases, bases,
                               l % 2 == 0, &g);
+            }
+        }
+    }
+}
+
+/* ---- mac_many */
+
+static void check_mac_many(size_t terms, unsigned results, unsigned log_run, size_t n,
+                           unsigned kind, struct random *g)
+{
+    struct modulus m;
+    cr_assert(mod_init(&m, moduli[random_below(g, sizeof moduli / sizeof *moduli)]));
+    size_t words = n >> log_run;
+    struct buffer x = buffer_new(2 * terms * n, random_below(g, 2));
+    struct buffer p = buffer_new(results * terms * words, 0);
+    struct buffer before = buffer_new(2 * results * n, 0);
+    fill(x, m.q, kind, g);
+    fill(p, m.q, kind, g);
+    fill(before, m.q, kind, g);
+    const uint64_t **at = sys_alloc_array((2 + results) * terms, sizeof *at);
+    cr_assert_not_null(at);
+    for (size_t t = 0; t < 2 * terms; t++) {
+        at[t] = x.p + t * n;
+    }
+    for (size_t t = 0; t < results * terms; t++) {
+        at[2 * terms + t] = p.p + t * words;
+    }
+    for (unsigned how = 0; how < 4; how++) {
+        bool accumulate = how % 2 != 0;
+        struct buffer want = buffer_new(2 * results * n, 0);
+        for (size_t i = 0; i < 2 * results * n; i++) {
+            size_t k = i / n / 2, h = i / n % 2;
+            want.p[i] = accumulate ? before.p[i] : 0;
+            for (size_t t = 0; t < terms; t++) {
+                uint64_t y = p.p[(k * terms + t) * words + (i % n >> log_run)];
+                want.p[i] = (want.p[i] + mulmod(x.p[(h * terms + t) * n + i % n], y, m.q)) % m.q;
+            }
+        }
+        for (int level = 0; level <= (int)sys_cpu_detect(); level++) {
+            struct kernels k;
+            k_init(&k, (enum rt_cpu)level);
+            struct buffer out = buffer_new(2 * results * n, random_below(g, 2));
+            memcpy(out.p, before.p, 2 * results * n * sizeof(uint64_t));
+            struct k_sums s = {.x = {at, at + terms},
+                               .p = at + 2 * terms,
+                               .terms = terms,
+                               .results = results,
+                               .log_run = log_run,
+                               .accumulate = accumulate,
+                               .far = how >= 2};
+            for (size_t i = 0; i < 2 * (size_t)results; i++) {
+                s.out[i / 2][i % 2] = out.p + i * n;
+            }
+            k.mac_many(&s, n, &m);
+            expect(out, want, "mac_many", k.level, m.q, g);
+            sys_free(out.base);
+        }
+        sys_free(want.base);
+    }
+    sys_free(x.base);
+    sys_free(p.base);
+    sys_free(before.base);
+    sys_free(at);
+}
+
+Test(kernel, mac_many)
+{
+    struct random g = random_start(7150);
+    static const size_t terms[] = {1, 2, 15, 16, 64, 4095};
+    for (size_t t = 0; t < sizeof terms / sizeof *terms; t++) {
+        for (unsigned results = 1; results <= K_SUMS; results++) {
+            for (unsigned log_run = 0; log_run < 8; log_run++) {
+                if (terms[t] > 64 && (log_run % 3 != 0 || results % 3 == 0)) {
+                    continue;
+                }
+                size_t n = (size_t)1 << (log_run < 5 ? 5 + random_below(&g, 2) : log_run);
+                check_mac_many(terms[t], results, log_run, log_run < 4 && t == 1 ? 16 : n,
+                               (unsigned)random_below(&g, 3), &g);
             }
         }
     }

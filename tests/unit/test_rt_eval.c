@@ -635,12 +635,12 @@ Test(operations, progress_and_memory)
     cr_assert(s.done[0] == 0 && s.done[1] == 0.25 && s.done[2] == 0.75);
     struct rt_memory m = rt_eval_memory(e);
     /* keys: 3 digits of 4 limbs, 2 of 3, 3 of 4, and one each of q_0 p_0 and of 3 limbs, both halves;
-     * plaintexts: 3 + 3 + 2 + 4 limbs */
+     * plaintexts: 3 + 3 + 2 + 4 limbs, and a cache line each, as registers have */
     cr_assert_eq(m.key_bytes, 2 * (3 * 4 + 2 * 3 + 3 * 4 + 2 + 3) * 1024 * 8);
-    cr_assert_eq(m.plaintext_bytes, (3 + 3 + 2 + 4) * 1024 * 8);
+    cr_assert_eq(m.plaintext_bytes, (3 + 3 + 2 + 4) * 1024 * 8 + 4 * 64);
     uint64_t words = 0;
     for (int i = 0; i < KIT_REGS; i++) {
-        words += k.reg_words[i];
+        words += k.reg_words[i] + 8;
     }
     cr_assert_eq(m.register_bytes, words * 8);
     rt_eval_close(e);

@@ -70,7 +70,7 @@ static void key_mac_avx2(uint64_t *out0, uint64_t *out1, const struct k_switch *
         key_block(sum, s, i, &r);
         for (size_t v = 0; v < K_KEY_BLOCK; v += 8) {
             const uint64_t(*lane)[8];
-            size_t j = place_of(&p, i + v, &lane);
+            size_t j = place_of(&p, i + v, &lane) - s->origin;
             for (size_t d = 0; d < 8; d++) {
                 out0[j + d] = sum[0][v + (*lane)[d]];
                 out1[j + d] = sum[1][v + (*lane)[d]];

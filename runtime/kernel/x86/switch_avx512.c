@@ -15,22 +15,25 @@
 
 /*
  * Keys come from memory and digits often do; the hardware loses the many streams at every page. So
- * words are asked for this many stretches of K_KEY_BLOCK before they are needed, each stream in its
- * own order: key and digits in turn were no better than no requests at all.
+ * words are asked for some stretches of K_KEY_BLOCK before they are needed, about 12 KiB, which is
+ * what memory delivers in two or three times its latency; each stream in its own order: key and
+ * digits in turn were no better than no requests at all.
  */
-#define AHEAD 2u
+#define AHEAD(TERMS) ((TERMS) < 8 ? 16 / (TERMS) : 2)
 
-INLINE void fetch_ahead(const struct k_switch *s, size_t i)
+INLINE void fetch_ahead(const struct k_switch *s, size_t i, size_t end)
 {
-    size_t at = i + AHEAD * K_KEY_BLOCK;
-    if (at >= (size_t)1 << s->log_n) {
+    size_t at = i + AHEAD(s->terms) * K_KEY_BLOCK;
+    const uint64_t *key = s->key + 2 * s->key_terms * at;
+    if (at >= end && s->next != NULL) {
+        key = s->next + 2 * s->key_terms * (at - end);
+    } else if (at >= (size_t)1 << s->log_n) {
         return;
     }
-    const uint64_t *key = s->key + 2 * s->key_terms * at;
     for (size_t v = 0; v < 2 * s->terms * K_KEY_BLOCK; v += 8) {
         _mm_prefetch((const char *)(key + v), _MM_HINT_T0);
     }
-    for (size_t t = 0; t < s->terms; t++) {
+    for (size_t t = 0; t < s->terms && at < end; t++) {
         for (size_t v = 0; v < K_KEY_BLOCK; v += 8) {
             _mm_prefetch((const char *)(s->digit[t] + at + v), _MM_HINT_T0);
         }
@@ -70,7 +73,7 @@ INLINE void key_mac_loop(uint64_t *const out[2], const struct k_switch *s, size_
             place_tile(&p, i);
         }
         struct sums a;
-        fetch_ahead(s, i);
+        fetch_ahead(s, i, first + n);
         sums_start(&a, s, i, &r);
         const uint64_t *key = s->key + 2 * s->key_terms * i;
         for (size_t t = 0; t < s->terms; t++, key += 2 * K_KEY_BLOCK) {
@@ -93,7 +96,7 @@ INLINE void key_mac_loop(uint64_t *const out[2], const struct k_switch *s, size_
         }
         for (size_t v = 0; v < 4; v++) {
             const uint64_t(*lanes)[8];
-            size_t j = place_of(&p, i + 8 * v, &lanes);
+            size_t j = place_of(&p, i + 8 * v, &lanes) - s->origin;
             vec lane = load(*lanes);
             for (size_t part = 0; part < 2; part++) {
                 vec w = mont_reduce(a.hi[part][v], a.lo[part][v], &r);

@@ -196,6 +196,14 @@ static void mac_run_avx2(uint64_t *out, const uint64_t *init, const uint64_t *co
     mac_any(out, init, a, b, terms, a_off, b_off, log_run, n, m);
 }
 
+static void mac_many_avx2(const struct k_sums *s, size_t n, const struct modulus *m)
+{
+    struct kernels k;
+    k_init_ref(&k);
+    k.mac_run = mac_run_avx2;
+    k_mac_many_with(&k, s, n, m);
+}
+
 /* ---- change of base */
 
 static void bconv_avx2(uint64_t *out, const uint64_t *x, size_t stride, const uint64_t *w, size_t k,
@@ -265,6 +273,7 @@ void k_init_avx2(struct kernels *k)
     k->sub_mul_const = sub_mul_const_avx2;
     k->mac = mac_avx2;
     k->mac_run = mac_run_avx2;
+    k->mac_many = mac_many_avx2;
     k->bconv = bconv_avx2;
     k->bconv_quot = bconv_quot_avx2;
     k->recentre = recentre_avx2;

@@ -418,6 +418,7 @@ void k_init_avx512(struct kernels *k)
     k_ntt_avx512(k);
     k_switch_avx512(k);
     k_convert_avx512(k);
+    k_sums_avx512(k);
     k->add = add_avx512;
     k->sub = sub_avx512;
     k->neg = neg_avx512;
