@@ -35,7 +35,7 @@ BENCH_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(BENCH_SRC) tests/support/rt_kit.c
 BOOTS     := bootstrap_b15 bootstrap_b16
 BOOT_OBJ  := $(foreach b,$(BOOTS),$(BUILD)/bench/$b/model.o $(BUILD)/bench/$b/interface.o)
 
-.PHONY: all build packages demo check test bench bench-cost golden golden-update sanitize fuzz fuzzers format install clean
+.PHONY: all build packages demo check check-sft test bench bench-cost golden golden-update sanitize fuzz fuzzers format install clean
 .SECONDARY:
 
 all: build
@@ -94,10 +94,19 @@ $(BUILD)/bench/bench_kernels: $(BUILD)/obj/tests/bench/bench_kernels.o $(RT_OBJ)
 
 tests: $(TESTS) $(BUILD)/bench/bench
 
-check: packages
+# The training example needs Debian's python3: its YAML reader for `make check`, torch for `make check-sft`.
+PYTHON ?= /usr/bin/python3
+check:
+	@.ci/packages.sh python3-yaml
 	@$(MAKE) --no-print-directory -j$$(nproc) build tests >$(BUILD).log 2>&1 || { cat $(BUILD).log; rm -f $(BUILD).log; exit 1; }
 	@rm -f $(BUILD).log
-	@tests/run.sh $(BUILD)
+	@PYTHON='$(PYTHON)' tests/run.sh $(BUILD)
+
+check-sft:
+	@.ci/packages.sh python3-yaml python3-numpy python3-pil python3-torch
+	@$(MAKE) --no-print-directory -j$$(nproc) build
+	@$(PYTHON) -B examples/sft/test_plain.py $(BUILD)/weft
+	@$(PYTHON) -B examples/sft/test_training.py $(BUILD)/weft
 
 # Only the tests whose name matches: make test T=unit/test_layout
 test: build tests

@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Finds the Debian/Ubuntu packages that Weft needs and installs the missing ones when it can (as root, or
-# with sudo that asks no password); otherwise prints the one line to run and fails.
+# Finds the Debian/Ubuntu packages that Weft needs, and those given as arguments, and installs the missing ones when
+# it can (as root, or with sudo that asks no password); otherwise prints the one line to run and fails.
 set -u
 packages="gcc make binutils libc6-dev pkg-config libflint-dev libyaml-dev libxxhash-dev libcriterion-dev libsodium-dev
-          libjansson-dev libpng-dev libjpeg-dev"
+          libjansson-dev libpng-dev libjpeg-dev $*"
 
 command -v dpkg-query >/dev/null 2>&1 || {
     echo "packages: this is no Debian or Ubuntu; Weft needs: $(echo $packages)" >&2

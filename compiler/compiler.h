@@ -12,7 +12,7 @@
  *     graph.c     names -> edges; cycles, forward references, what the output needs
  *     layers.c    the table of operators; attrs.c and tensors.c read a layer's keys and weights
  *     ops_*.c     one builder an operator
- *     main.c      subcommands; opts.c, driver.c, build.c, link.c, opt.c, simulate.c, report.c
+ *     main.c      subcommands; opts.c, driver.c, build.c, link.c, opt.c, simulate.c, ranges.c, report.c
  *
  * Only the second group sees passes and backends.
  */
@@ -251,7 +251,7 @@ const char *tensor_shape_text(struct arena *a, const struct weights_tensor *t);
 
 /* ---- opts.c: the command line --------------------------------------------------------------- */
 
-enum command { CMD_BUILD, CMD_OPT, CMD_SIM, CMD_CHECK, NUM_COMMANDS };
+enum command { CMD_BUILD, CMD_OPT, CMD_SIM, CMD_RANGES, CMD_CHECK, NUM_COMMANDS };
 enum emit { EMIT_EXE, EMIT_C, EMIT_NN, EMIT_SLOT, EMIT_CKKS, EMIT_DOT };
 enum stats_form { STATS_NONE, STATS_TEXT, STATS_JSON };
 
@@ -315,6 +315,7 @@ double driver_seconds(void); /* monotonic */
 int cmd_build(const struct cli *c);
 int cmd_opt(const struct cli *c);
 int cmd_sim(const struct cli *c);
+int cmd_ranges(const struct cli *c);
 int cmd_check(const struct cli *c);
 
 /* calibrate.c: gives every bootstrap that has no range the one that its values have on pictures of

@@ -34,7 +34,11 @@ static int print_ops(void)
 static int run_command(enum command command, int argc, char **argv)
 {
     static int (*const run[NUM_COMMANDS])(const struct cli *) = {
-        [CMD_BUILD] = cmd_build, [CMD_OPT] = cmd_opt, [CMD_SIM] = cmd_sim, [CMD_CHECK] = cmd_check};
+        [CMD_BUILD] = cmd_build,
+        [CMD_OPT] = cmd_opt,
+        [CMD_SIM] = cmd_sim,
+        [CMD_RANGES] = cmd_ranges,
+        [CMD_CHECK] = cmd_check};
     struct cli c;
     cli_parse(&c, command, argc, argv);
     return run[command](&c);

@@ -23,6 +23,7 @@ enum cli_option {
     OPT_PRECISION,
     OPT_COST,
     OPT_BOOTSTRAP,
+    OPT_BOOT_LEVELS,
     OPT_EXPLAIN,
     OPT_DUMP_AFTER,
     OPT_DUMP_ALL,
@@ -86,6 +87,10 @@ static const struct argp_option common_options[] = {
      .doc =
          "auto: where levels do not suffice or it is faster (default); never; always: even where "
          "it is slower"},
+    {.name = "boot-levels",
+     .key = OPT_BOOT_LEVELS,
+     .arg = "U",
+     .doc = "a bootstrap leaves at most U levels for layers (default: what is fastest)"},
     {.name = "cost",
      .key = OPT_COST,
      .arg = "FILE",
@@ -128,6 +133,9 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_BOOTSTRAP:
         c->opts.bootstrap = (enum boot_when)word(arg, bootstrap_names, "--bootstrap", state);
+        return 0;
+    case OPT_BOOT_LEVELS:
+        c->opts.boot_levels = (uint32_t)number(arg, 1, 100, "--boot-levels", state);
         return 0;
     case OPT_COST:
         c->opts.cost_path = arg;
@@ -216,12 +224,26 @@ static const struct argp_option sim_options[] = {
     {0},
 };
 
+static bool takes_images(enum command command)
+{
+    return command == CMD_SIM || command == CMD_RANGES;
+}
+
+static const struct argp_option ranges_options[] = {
+    {.name = "output",
+     .key = 'o',
+     .arg = "FILE",
+     .doc = "where the ranges go (default: beside the model, MODEL.ranges.safetensors)"},
+    {.name = "limit", .key = OPT_LIMIT, .arg = "N", .doc = "only the first N images"},
+    {0},
+};
+
 static error_t parse_own(int key, char *arg, struct argp_state *state)
 {
     struct cli *c = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
-        if (c->command != CMD_CHECK) { /* the one without common options */
+        if (c->command != CMD_CHECK && c->command != CMD_RANGES) { /* without common options */
             state->child_inputs[0] = c;
         }
         return 0;
@@ -267,7 +289,7 @@ static error_t parse_own(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_ARG:
         if (!c->input) {
             c->input = arg;
-        } else if (!c->images && c->command == CMD_SIM) {
+        } else if (!c->images && takes_images(c->command)) {
             c->images = arg;
         } else {
             argp_error(state, "one argument too many: '%s'", arg);
@@ -276,7 +298,7 @@ static error_t parse_own(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END:
         if (!c->input && !c->list_passes) {
             argp_error(state, "no model file given");
-        } else if (c->command == CMD_SIM && !c->images) {
+        } else if (takes_images(c->command) && !c->images) {
             argp_error(state, "no file of images given");
         } else if (c->command == CMD_BUILD && !c->output && c->emit <= EMIT_C) {
             argp_error(state, "-o NAME is missing");
@@ -322,6 +344,15 @@ static const struct {
           .args_doc = "MODEL.yaml|PROGRAM.ir IMAGES.bin",
           .doc = "Run the simulator over a file of records (one label byte, then the bytes of the "
                  "picture, channel by channel) and compare with the network on plain numbers."}},
+    [CMD_RANGES] =
+        {"ranges",
+         "what reaches a network's activations on pictures",
+         {.options = ranges_options,
+          .parser = parse_own,
+          .args_doc = "MODEL.yaml IMAGES.bin",
+          .doc = "Run the network on plain numbers over a file of records, print the range of "
+                 "every activation, warn where pictures leave the range of training, and write "
+                 "the ranges and quantiles of every channel to a safetensors file."}},
     [CMD_CHECK] = {"check",
                    "read a model and report its mistakes",
                    {.parser = parse_own,

@@ -324,6 +324,7 @@ struct opts {
     bool explain;         /* --explain: say why, on stderr */
     const char *cost_path;/* --cost: figures of the cost model (NULL: built in) */
     enum boot_when { BOOTSTRAP_AUTO, BOOTSTRAP_NEVER, BOOTSTRAP_ALWAYS } bootstrap; /* --bootstrap */
+    uint32_t boot_levels; /* --boot-levels: the most that a bootstrap may leave for layers (0: any) */
 };
 
 /* ---- prog.c ------------------------------------------------------------------------------- */
@@ -531,7 +532,12 @@ struct prog_stats {
     double log2_qp;
 };
 struct prog_stats prog_stats(const struct prog *p);
-void prog_stats_print(const struct prog *p, bool json, struct str *out);
+struct stats_row { /* what this folder cannot know */
+    const char *name;
+    double value;
+};
+void prog_stats_print(const struct prog *p, bool json, const struct stats_row *more, uint32_t num_more,
+                      struct str *out);
 
 /* ---- params.c -------------------------------------------------------------------------------- */
 

@@ -179,7 +179,8 @@ struct prog_stats prog_stats(const struct prog *p)
     return s;
 }
 
-void prog_stats_print(const struct prog *p, bool json, struct str *out)
+void prog_stats_print(const struct prog *p, bool json, const struct stats_row *more,
+                      uint32_t num_more, struct str *out)
 {
     struct prog_stats s = prog_stats(p);
     const struct {
@@ -204,7 +205,11 @@ void prog_stats_print(const struct prog *p, bool json, struct str *out)
         str_addf(out, json ? ",\"%s\":%" PRIu64 : "%-20s %" PRIu64 "\n", rows[i].name,
                  rows[i].value);
     }
-    str_addf(out, json ? ",\"log2_qp\":%.2f,\"ops\":{" : "log2_qp              %.2f\n", s.log2_qp);
+    str_addf(out, json ? ",\"log2_qp\":%.2f" : "log2_qp              %.2f\n", s.log2_qp);
+    for (uint32_t i = 0; i < num_more; i++) {
+        str_addf(out, json ? ",\"%s\":%.10g" : "%-20s %.10g\n", more[i].name, more[i].value);
+    }
+    str_add(out, json ? ",\"ops\":{" : "");
     const char *comma = "";
     for (int i = 0; i < NUM_OPS; i++) {
         if (s.by_op[i] != 0) {

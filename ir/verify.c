@@ -140,12 +140,16 @@ static void check_layout(const struct check *c, bool laid_out)
     }
 }
 
-/* ---- ckks: levels, scales, keys, registers -------------------------------------------------- */
+/* ---- ckks: levels, scales, keys, registers, groups ------------------------------------------ */
 
 struct ckks {
     bool levelled;
     double log2_q[1025]; /* log2 of q_0 .. q_(i-1) */
     uint32_t *holder;    /* which node's value a register holds */
+    uint32_t *group;     /* [nodes] by number: the group's first node, or NONE */
+    bool *taken;         /* [nodes] by a product of its group */
+    int64_t open;        /* group of the node before, or -1; */
+    uint32_t from;       /* since this node */
 };
 
 /*
@@ -201,6 +205,10 @@ static struct ckks prepare_ckks(const struct check *c)
         k.holder = arena_array(p->arena, p->num_regs, sizeof *k.holder);
         memset(k.holder, 0xff, p->num_regs * sizeof *k.holder);
     }
+    k.open = -1;
+    k.taken = arena_array(p->arena, p->nodes.len, sizeof *k.taken);
+    k.group = arena_array(p->arena, p->nodes.len, sizeof *k.group);
+    memset(k.group, 0xff, p->nodes.len * sizeof *k.group);
     return k;
 }
 
@@ -260,6 +268,95 @@ static void check_key(const struct check *c)
            c->n->type.level);
 }
 
+static bool is_inner(const struct node *n)
+{
+    return n->op != OP_pmac && node_attr(n, KEY_group);
+}
+
+static void check_inner_operands(const struct check *c, const struct ckks *k, int64_t group)
+{
+    const struct node *n = c->n;
+    for (uint32_t i = 0; i < n->num_args; i++) {
+        const struct node *x = &c->p->nodes.at[n->args[i]];
+        int64_t of = node_int_or(x, KEY_group, -1);
+        if (is_inner(x) && (n->op != OP_pmac || of != group)) {
+            REFUSE(c, "operand %u exists in group %lld only", n->args[i], (long long)of);
+        }
+        if (!is_inner(x) && of >= 0 && of == group) {
+            REFUSE(c, "operand %u is a result of the same group", n->args[i]);
+        }
+        k->taken[n->args[i]] = true;
+    }
+}
+
+/* Nodes of a group that have registers are one call: its operands must live to its end, and its results apart. */
+static void close_group(struct check *c, struct ckks *k)
+{
+    const struct prog *p = c->p;
+    for (uint32_t i = k->from; k->holder && k->open >= 0 && i < c->index; i++) {
+        struct check at = {p, c->after_pass, &p->nodes.at[i], i};
+        for (uint32_t j = 0; j < at.n->num_args; j++) {
+            uint32_t x = at.n->args[j];
+            if (!is_inner(&p->nodes.at[x]) && k->holder[p->nodes.at[x].reg] != x) {
+                REFUSE(&at, "register %u of an operand is that of a result of the group",
+                       p->nodes.at[x].reg);
+            }
+        }
+        if (!is_inner(at.n) && k->holder[at.n->reg] != i) {
+            REFUSE(&at, "two results of the group have register %u", at.n->reg);
+        }
+    }
+    k->open = -1;
+}
+
+static void check_group(struct check *c, struct ckks *k)
+{
+    const struct prog *p = c->p;
+    const struct node *n = c->n;
+    int64_t group = node_int_or(n, KEY_group, -1);
+    if (k->open >= 0 && group != k->open) {
+        close_group(c, k);
+    }
+    check_inner_operands(c, k, group);
+    if (!node_attr(n, KEY_group)) {
+        return;
+    }
+    if (group < 0 || group >= p->nodes.len) {
+        REFUSE(c, "group %lld is out of range", (long long)group);
+    }
+    if (n->op == OP_key_mul &&
+        (node_int_or(n, KEY_by, 0) == 0 || node_int_or(n, KEY_conjugate, 0) != 0)) {
+        REFUSE(c, "a group has no other key products than rotations");
+    }
+    if (n->type.kind != KIND_CTX) {
+        REFUSE(c, "a group is of products over QP");
+    }
+    uint32_t first = k->group[group];
+    if (first == NONE) {
+        k->group[group] = c->index;
+    } else if (p->nodes.at[first].type.level != n->type.level) {
+        REFUSE(c, "group %lld is at level %d", (long long)group, p->nodes.at[first].type.level);
+    }
+    if (k->holder && k->open != group && first != NONE) {
+        REFUSE(c, "the nodes of group %lld do not stand side by side", (long long)group);
+    }
+    if (k->open != group) {
+        k->open = group;
+        k->from = c->index;
+    }
+}
+
+static void check_taken(struct check *c, const struct ckks *k)
+{
+    for (uint32_t i = 0; i < c->p->nodes.len; i++) {
+        c->n = &c->p->nodes.at[i];
+        c->index = i;
+        if (is_inner(c->n) && !k->taken[i]) {
+            REFUSE(c, "no product of its group takes it");
+        }
+    }
+}
+
 static void check_register(const struct check *c, const struct ckks *k)
 {
     const struct node *n = c->n;
@@ -273,6 +370,9 @@ static void check_register(const struct check *c, const struct ckks *k)
                  n->op == OP_pmac || n->op == OP_mod_raise || n->op == OP_raised_mul ||
                  (n->op == OP_comb && n->num_args > 1);
     for (uint32_t i = 0; i < n->num_args; i++) {
+        if (is_inner(&c->p->nodes.at[n->args[i]])) {
+            continue;
+        }
         uint32_t reg = c->p->nodes.at[n->args[i]].reg; /* in range: checked at the operand */
         if (k->holder[reg] != n->args[i]) {
             REFUSE(c, "register %u no longer holds %%%u", reg, n->args[i]);
@@ -289,7 +389,11 @@ static void check_register(const struct check *c, const struct ckks *k)
             }
         }
     }
-    if (n->type.kind != KIND_NONE) {
+    if (is_inner(n)) {
+        if (n->reg != NONE) {
+            REFUSE(c, "what is computed inside a group has no register");
+        }
+    } else if (n->type.kind != KIND_NONE) {
         if (n->reg >= c->p->num_regs) {
             REFUSE(c, "there is no register for the value");
         }
@@ -322,13 +426,21 @@ static void check_nodes(struct check *c)
         if (p->stage == STAGE_CKKS) {
             check_level(c, &k, &inferred);
             check_key(c);
+            check_group(c, &k);
             check_register(c, &k);
+        } else if (node_attr(c->n, KEY_group)) {
+            REFUSE(c, "groups are made at stage ckks");
         }
         outputs += c->n->op == OP_output;
         inputs += c->n->op == OP_input;
         if (p->is_function && c->n->op == OP_bootstrap) {
             REFUSE(c, "functions do not bootstrap");
         }
+    }
+    if (p->stage == STAGE_CKKS) {
+        c->index = p->nodes.len;
+        close_group(c, &k);
+        check_taken(c, &k);
     }
     c->n = NULL;
     if (outputs != 1) {

@@ -87,6 +87,8 @@ struct boot_shape boot_shape(uint32_t log_n);
 /* Predicted nanoseconds of one bootstrap of n slots: both functions are built and priced. Memoised. Needs
  * log_n, alpha, num_p, num_q and boot_level; q may be NULL. */
 double boot_cost(const struct params *p, uint32_t n);
+/* Less than that for any n, known at once: the key switching of EvalMod */
+double boot_cost_least(const struct params *p);
 
 /* Equal kinds share their functions. */
 struct boot_kind {

@@ -19,13 +19,14 @@ static double map_cost_of(struct cost_ring r, int level, uint32_t log_slots, uin
     double decompose = cost_decompose(r, level), key = cost_key_mul(r, level);
     double down = cost_mod_down(r, level), best = INFINITY;
     double turn = raised ? cost_raised_mul(r, level) : key;
+    double hoisted_turn = raised ? cost_inner_raised_mul(r, level) : cost_inner_key_mul(r, level);
     for (uint32_t babies = 1; babies < 2 * len; babies *= 2) {
         double inner = fmin(babies, len) - 1, outer = ceil((double)len / babies) - 1;
-        double common =
-            inner * turn + (inner > 0 && !raised ? decompose : 0) + outer * (decompose + key);
-        double single =
-            inner * down + cost_pmac_period(r, level, false, len, period) + (outer > 0 ? down : 0);
-        double hoisted = outer * down + cost_pmac_period(r, level, true, len, period) + down;
+        double common = (inner > 0 && !raised ? decompose : 0) + outer * (decompose + key);
+        double single = inner * (turn + down) + cost_pmac_period(r, level, false, len, period) +
+                        (outer > 0 ? down : 0);
+        double hoisted = inner * hoisted_turn + outer * down +
+                         cost_pmac_period(r, level, true, len, period) + down;
         best = fmin(best, common + fmin(single, hoisted));
     }
     return best;

@@ -164,6 +164,11 @@ struct prog *boot_stc(const struct prog *p, const struct boot_kind *k, const cha
     double *canonical = arena_array(p->arena, p->params.num_q, sizeof *canonical);
     canonical[0] = boot_stc_scale(p, k);
     canonical[1] = k->scale;
+    if (!(canonical[0] < prime(p, 0)))
+        diag_fatal(loc,
+                   "values of at most %g are too small to bootstrap: scale them up in the layer "
+                   "before, or give a range above 2^-%d",
+                   k->range, BOOT_RATIO);
     double bits = log2(prime(p, 1)) + log2(canonical[0]) - log2(k->scale);
     uint32_t x = add_input(&b, k->n), log_slots = log2_of(k->n);
     if (log_slots == 0) {
@@ -242,9 +247,9 @@ static uint32_t cts_groups(const struct prog *p, uint32_t n)
 }
 
 /*
- * DATA scales. EvalMod: c[l-1] = c[l]^2 / q_l, so that products, and combinations beside them, are
- * at one scale; c doubles its distance from the primes at every level downwards, so it is fixed at
- * the lowest and halves it upwards. CoeffToSlot: evenly from the scale of the raised value to that
+ * DATA scales. EvalMod: c[l-1] = c[l]^2 / (2 q_l), so that products, all of which are doubled by
+ * reading them at half their scale, and combinations beside them, are at one scale; c doubles its
+ * distance from 2 q at every level downwards, so it is fixed at the lowest and halves it upwards. CoeffToSlot: evenly from the scale of the raised value to that
  * of EvalMod, so that all plaintexts are equally precise.
  */
 static double *raise_scales(const struct prog *p, uint32_t top, double raised)
@@ -253,7 +258,7 @@ static double *raise_scales(const struct prog *p, uint32_t top, double raised)
     uint32_t low = p->params.boot_level, mid = low + BOOT_EVALMOD_LEVELS;
     c[low] = prime(p, low + 1);
     for (uint32_t l = low + 1; l <= mid; l++)
-        c[l] = sqrt(c[l - 1] * prime(p, l));
+        c[l] = sqrt(2 * c[l - 1] * prime(p, l));
     for (uint32_t l = mid + 1; l <= top; l++)
         c[l] = c[mid] * pow(raised / c[mid], (double)(l - mid) / (top - mid));
     return c;
@@ -345,6 +350,20 @@ static double build_cost(const struct params *params, uint32_t n)
         .n = n, .range = 1, .scale = p->params.scale, .out_scale = p->params.scale};
     double ns = cost_prog(boot_stc(p, &k, "boot", NO_LOC)) + cost_prog(boot_raise(p, &k, "boot"));
     arena_free(a);
+    return ns;
+}
+
+double boot_cost_least(const struct params *p)
+{
+    /* from the lowest level up: the doubling and the T_k that every evaluation has, a sum a level */
+    static const uint32_t switches[BOOT_EVALMOD_LEVELS] = {1, 1, 2, 2, 5, 3, 1};
+    struct cost_ring r = {p->log_n, p->alpha, p->num_p};
+    double ns = cost_raised_mul(r, (int)p->num_q - 1);
+    for (int i = 0; i < BOOT_EVALMOD_LEVELS; i++) {
+        int level = (int)p->boot_level + 1 + i;
+        ns += switches[i] *
+              (cost_decompose(r, level) + cost_key_mul(r, level) + cost_mod_down(r, level));
+    }
     return ns;
 }
 

@@ -6,7 +6,7 @@
 /*
  * Paterson and Stockmeyer's method in the Chebyshev basis, of minimal depth: p of degree below 2g, g a
  * power of two, is split by 2 T_g T_k = T_(g+k) + T_(g-k) as
- *     p = T_g q + r,   q = c_g + sum 2 c_(g+k) T_k,   r = sum over k < g of (c_k - c_(2g-k)) T_k.
+ *     p = 2 T_g q + r,   q = c_g / 2 + sum c_(g+k) T_k,   r = sum over k < g of (c_k - c_(2g-k)) T_k.
  * A part that may have depth D ends as one linear combination (comb, one level) of the T_k, k <= m, where
  * these have depth D - 1 at most; the leading part, whose depth is as small as its degree allows, is
  * split on until then. All products of one depth, and the combination beside them, are operands of
@@ -14,6 +14,8 @@
  *
  * The baby steps m are the power of two with the fewest products. Zero coefficients (odd and even
  * polynomials) take no part, and only those T_k are made that are used.
+ *
+ * Every product is wanted twice. That costs nothing: the same words at half the scale (relabel).
  */
 
 enum { MOST_TERMS = BOOT_MOST_DEGREE + 1, MOST_PRODUCTS = 16 };
@@ -39,10 +41,18 @@ static uint32_t log2_ceil(uint32_t x)
     return k;
 }
 
+/* 2 x y */
+static uint32_t twice_product(struct build *b, uint32_t x, uint32_t y)
+{
+    x = build2(b, OP_mul, x, y);
+    build_real(b, KEY_gain, 2);
+    return build1(b, OP_relabel, x);
+}
+
 static uint32_t product(struct poly *p, uint32_t x, uint32_t y)
 {
     p->products++;
-    return p->b ? build2(p->b, OP_mul, x, y) : 0;
+    return p->b ? twice_product(p->b, x, y) : 0;
 }
 
 static uint32_t scaled(struct poly *p, uint32_t x, double factor)
@@ -74,12 +84,10 @@ static uint32_t power_of(struct poly *p, uint32_t k)
     uint32_t x = power_of(p, a), y = power_of(p, b), rest = a == b ? 0 : power_of(p, a - b);
     uint32_t xy = product(p, x, y), v = 0;
     if (p->b && a == b) {
-        v = build2(p->b, OP_add, xy, xy);
         build_real(p->b, KEY_constant, -1);
-        v = build1(p->b, OP_add_scalar, v);
+        v = build1(p->b, OP_add_scalar, xy);
     } else if (p->b) {
-        uint32_t part[] = {xy, xy, scaled(p, rest, -1)};
-        v = build_node(p->b, OP_add, part, 3);
+        v = build2(p->b, OP_add, xy, scaled(p, rest, -1));
     }
     return p->power[k] = v;
 }
@@ -135,9 +143,9 @@ static void eval_into(struct poly *p, struct sum *s, const double *coeff, uint32
             s->factor[g] += rest[g];
             continue;
         }
-        high[0] = rest[g];
+        high[0] = rest[g] / 2;
         for (uint32_t k = 1; k <= degree - g; k++) {
-            high[k] = 2 * rest[g + k];
+            high[k] = rest[g + k];
             rest[g - k] -= rest[g + k];
         }
         uint32_t q = eval(p, high, degree - g, depth - 1), t = power_of(p, g);
@@ -196,8 +204,7 @@ uint32_t boot_sine_eval(struct build *b, uint32_t u, const struct boot_sine *s, 
     uint32_t v = boot_chebyshev(b, u, coeff, s->degree);
     for (uint32_t i = 0; i < s->doublings; i++) {
         size *= size;
-        uint32_t square = build2(b, OP_mul, v, v);
-        v = build2(b, OP_add, square, square);
+        v = twice_product(b, v, v);
         build_real(b, KEY_constant, -size);
         v = build1(b, OP_add_scalar, v);
     }

@@ -142,13 +142,18 @@ static void explain(const struct expand *e)
                   cost_prog(prog_of_func(e->out, m->raise)) * 1e-6,
                   -boot_log2_failure(q->sparse_weight, BOOT_IMAX, m->kind.n));
     }
-    if (e->len > 0)
-        diag_note(
-            NO_LOC,
-            "bootstraps: sine of degree %u, %u doubling, 2^-%.1f of the range off; values near the "
-            "range are bent by 2^-%.1f of it",
-            s->degree, s->doublings, s->message_bits,
-            -log2(pow(2 * M_PI * ldexp(1, -BOOT_RATIO), 2) / 6));
+    if (e->len == 0)
+        return;
+    struct boot_summary all = boot_summary(e->out);
+    diag_note(NO_LOC,
+              "bootstraps: %u in all; a multiple of q_0 beyond the sine's range, and so a wrong "
+              "result, in one of 2^%.1f runs",
+              all.bootstraps, -all.log2_failure);
+    diag_note(NO_LOC,
+              "bootstraps: sine of degree %u, %u doubling, 2^-%.1f of the range off; values near "
+              "the range are bent by 2^-%.1f of it",
+              s->degree, s->doublings, s->message_bits,
+              -log2(pow(2 * M_PI * ldexp(1, -BOOT_RATIO), 2) / 6));
 }
 
 struct prog *ckks_expand(struct prog *in, const struct opts *o)

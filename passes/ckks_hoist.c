@@ -12,7 +12,7 @@
  *           homomorphic encryption with non-sparse keys" (EUROCRYPT 2021), double hoisting, as three
  *           rewrites between two runs of common-subexpression elimination:
  *           1. sums of sums become one sum, (x + constant) + y becomes (x + y) + constant; a sum of
- *              rotations of a raised value has one mod_down;
+ *              products is relinearised once, a sum of rotations of a raised value has one mod_down;
  *           2. plaintext products that share rotated operands take these over QP, and their sum is
  *              divided by P, instead of each operand, where the cost model says so;
  *           3. add(mod_down a, mod_down b, x) becomes add(mod_down(add(a, b)), x).
@@ -130,6 +130,71 @@ static struct prog *flatten(struct prog *in)
     return p;
 }
 
+/* ---- 1. one relinearisation for each sum ---------------------------------------------------- */
+
+/* The CT3 value whose relinearisation, used nowhere else, operand x of sum n is; NONE: it is none */
+static uint32_t relinearised(const struct prog *p, const uint32_t *uses, const struct node *n,
+                             uint32_t x)
+{
+    const struct node *down = &p->nodes.at[x];
+    uint32_t here = 0;
+    for (uint32_t k = 0; k < n->num_args; k++)
+        here += n->args[k] == x;
+    if (down->op != OP_mod_down || uses[x] != here)
+        return NONE;
+    const struct node *key = &p->nodes.at[down->args[0]];
+    if (key->op != OP_key_mul || uses[down->args[0]] != 1 ||
+        p->nodes.at[key->args[1]].type.kind != KIND_CT3)
+        return NONE;
+    return key->args[1];
+}
+
+static uint32_t relinearise(struct build *b, uint32_t x)
+{
+    uint32_t digits = build1(b, OP_decompose, x);
+    x = build2(b, OP_key_mul, digits, x);
+    build_int(b, KEY_drop, 0);
+    return build1(b, OP_mod_down, x);
+}
+
+static uint32_t relinearise_sum(struct prog *in, struct prog *out, const uint32_t *uses,
+                                const uint32_t *now, const struct node *n)
+{
+    struct build b = build_like(out, n);
+    uint32_t *args = mapped_args(in, n, now), rests = 0, products = 0;
+    uint32_t *product = arena_array(in->arena, n->num_args, sizeof *product);
+    for (uint32_t k = 0; k < n->num_args; k++)
+        products += relinearised(in, uses, n, n->args[k]) != NONE;
+    if (products < 2)
+        return prog_copy_node(out, n, args);
+    products = 0;
+    for (uint32_t k = 0; k < n->num_args; k++) {
+        uint32_t x = relinearised(in, uses, n, n->args[k]);
+        if (x != NONE)
+            product[products++] = now[x];
+        else
+            args[rests++] = args[k];
+    }
+    uint32_t sum = relinearise(&b, build_sum(&b, n, KIND_CT3, product, products));
+    args[rests++] = sum;
+    return rests == 1 ? sum : build_sum(&b, n, KIND_CT, args, rests);
+}
+
+static struct prog *relinearise_sums(struct prog *in)
+{
+    const struct nodes *nodes = &in->nodes;
+    struct prog *p = prog_derive(in, in->stage);
+    const uint32_t *uses = prog_use_counts(in);
+    uint32_t *now = arena_array(in->arena, nodes->len, sizeof *now);
+    for (uint32_t i = 0; i < nodes->len; i++) {
+        const struct node *n = &nodes->at[i];
+        now[i] = n->op == OP_add && n->type.kind == KIND_CT && !narrows(in, n)
+                     ? relinearise_sum(in, p, uses, now, n)
+                     : prog_copy_node(p, n, mapped_args(in, n, now));
+    }
+    return prog_clean(p);
+}
+
 /* ---- 2. plaintext products over QP ---------------------------------------------------------- */
 
 struct hoist {
@@ -208,6 +273,21 @@ static void count_divisions(struct hoist *h)
             h->gain[root(h, i)] -= cost_mod_down(h->ring, level_of(h->plan, i));
 }
 
+/* What a rotation that only one group takes costs less inside its transform (ckks_group) */
+static double inner_gain(const struct hoist *h, uint32_t divided)
+{
+    uint32_t x = h->p->nodes.at[divided].args[0];
+    const struct node *n = &h->p->nodes.at[x];
+    int level = level_of(h->plan, divided);
+    if (h->uses[x] != 1)
+        return 0;
+    if (n->op == OP_raised_mul)
+        return cost_raised_mul(h->ring, level) - cost_inner_raised_mul(h->ring, level);
+    if (n->op == OP_key_mul && node_int_or(n, KEY_by, 0) != 0)
+        return cost_key_mul(h->ring, level) - cost_inner_key_mul(h->ring, level);
+    return 0;
+}
+
 static void count_gains(struct hoist *h)
 {
     const struct nodes *nodes = &h->p->nodes;
@@ -229,7 +309,7 @@ static void count_gains(struct hoist *h)
             if (!is_divided(h->p, x))
                 *gain -= 2 * (level + 1) * cost_pointwise(h->ring.log_n);
             else if (h->inside[x] == h->uses[x])
-                *gain += cost_mod_down(h->ring, level);
+                *gain += cost_mod_down(h->ring, level) + inner_gain(h, x);
         }
     }
     count_divisions(h);
@@ -352,7 +432,7 @@ static bool any_raised(const struct prog *p)
 
 struct prog *ckks_hoist_at(struct prog *in, struct cost_ring ring, const struct level_plan *rules)
 {
-    struct prog *p = flatten(prog_clean(in));
+    struct prog *p = relinearise_sums(flatten(prog_clean(in)));
     if (any_raised(p))
         p = sink_divisions(p, rules, true);
     struct level_plan plan = *rules;

@@ -7,7 +7,8 @@
  * Requires  stage ckks without levels.
  * Ensures   log2 QP within the table of eprint 2024/463 for 128 bits, or params.insecure.
  * Refuses   programs deeper than the largest secure ring carries (the layer that runs out is named),
- *           a forced ring that is too small or not secure, a precision outside 20..45.
+ *           a forced ring that is too small or not secure, a precision outside 20..45, bootstraps that
+ *           have to leave more levels than --boot-levels says.
  * Algorithm q_0 has 50 bits; up to 31 bits of precision every linear layer drops one prime of 50
  *           bits, above that two of about `precision` bits. Special primes have 50 bits; digits of
  *           alpha primes need P at least as large as a digit; of all alpha that the modulus bound
@@ -156,18 +157,33 @@ static bool ring_carries(const struct demand *d, uint32_t log_n)
     return chain_bits(&c) + SPECIAL_BITS <= params_max_log2_qp(log_n);
 }
 
+/* The bootstrap, or the input, of which most levels are wanted */
+static const struct node *most_wanted(const struct prog *p, const struct demand *d)
+{
+    for (uint32_t i = 0; i < p->nodes.len; i++) {
+        const struct node *n = &p->nodes.at[i];
+        if ((n->op == OP_bootstrap || n->op == OP_input) &&
+            level_of(d->plan, i) == (int)d->boot_level)
+            return n;
+    }
+    return &p->nodes.at[p->nodes.len - 1];
+}
+
+static void refuse_boot_levels(const struct prog *p, const struct demand *d, uint32_t most)
+{
+    const struct node *n = most_wanted(p, d);
+    diag_fatal(n->loc,
+               "layer '%s': what follows needs %u levels, but --boot-levels=%u allows a bootstrap "
+               "to leave no more than that: more bootstraps are needed",
+               n->layer, d->boot_level - 1, most);
+}
+
 static void refuse_boot_depth(const struct prog *p, const struct demand *d, uint32_t log_n)
 {
     struct demand fits = *d;
     while (fits.boot_level > 1 && !ring_carries(&fits, log_n))
         fits.boot_level--;
-    const struct node *n = &p->nodes.at[0];
-    for (uint32_t i = 0; i < p->nodes.len; i++) {
-        n = &p->nodes.at[i];
-        if ((n->op == OP_bootstrap || n->op == OP_input) &&
-            level_of(d->plan, i) == (int)d->boot_level)
-            break;
-    }
+    const struct node *n = most_wanted(p, d);
     if (!ring_carries(&fits, log_n))
         diag_fatal(n->loc,
                    "layer '%s': a ring of degree 2^%u is too small to bootstrap at 128 bits",
@@ -366,6 +382,11 @@ static struct prog *choose(struct prog *p, const struct opts *o, struct level_pl
         if (boots && demanded == d.boot_level)
             BUG("no levels for a chain that leaves %u levels", demanded);
         d.boot_level = demanded;
+        bool too_many = boots && o->boot_levels && demanded - 1 > o->boot_levels;
+        if (too_many && trial)
+            return NULL;
+        if (too_many)
+            refuse_boot_levels(p, &d, o->boot_levels);
         p->params.scale = exp2(plan->rules.precision);
         if (!choose_ring(p, &d, o, most_bits))
             return NULL;

@@ -68,15 +68,15 @@ static bool toy(const struct opts *o)
     return o->insecure && o->log_n;
 }
 
-/* The cheapest bootstrap that there is in any ring; INFINITY: none */
+/* The cheapest bootstrap that there is in any ring, or less if `bound`; INFINITY: none */
 static double least_boot(const struct level_rules *r, const struct opts *o, uint32_t first,
-                         uint32_t last)
+                         uint32_t last, bool bound)
 {
     double least = INFINITY;
     struct params q;
     for (uint32_t log_n = first; log_n <= last; log_n++)
         if (params_guess(&q, r, log_n, 2, toy(o)))
-            least = fmin(least, boot_cost(&q, 1));
+            least = fmin(least, bound ? boot_cost_least(&q) : boot_cost(&q, 1));
     return least;
 }
 
@@ -99,13 +99,13 @@ static int by_cost(const void *pa, const void *pb)
 static uint32_t find_candidates(struct place *pl, const struct opts *o, uint32_t first,
                                 uint32_t last, struct candidate *found)
 {
-    uint32_t len = 0;
+    uint32_t len = 0, most = o->boot_levels ? o->boot_levels + 1 : MOST_LEVELS;
     for (uint32_t log_n = first; log_n <= last; log_n++) {
         struct candidate c;
-        for (uint32_t top = 2; top <= MOST_LEVELS && len < MOST_CANDIDATES; top++) {
+        for (uint32_t top = 2; top <= most && len < MOST_CANDIDATES; top++) {
             if (!params_guess(&c.q, &pl->rules, log_n, top, toy(o)))
                 break;
-            if (top > DENSE_LEVELS && top % 2 != 0)
+            if (top > DENSE_LEVELS && top % 2 != 0 && top != most)
                 continue;
             c.boot = arena_array(pl->p->arena, pl->units, sizeof *c.boot);
             c.cost = place_solve(pl, &c.q, NULL, c.boot, NULL);
@@ -205,8 +205,9 @@ struct prog *ckks_place(struct prog *in, const struct opts *o)
     bool always = o->bootstrap == BOOTSTRAP_ALWAYS;
     double leveled = params_try(in, o);
     struct level_rules rules = rules_of(in, o);
-    if (!always && leveled <= least_boot(&rules, o, first, last))
-        return in;
+    for (int bound = 1; bound >= 0 && !always; bound--)
+        if (leveled <= least_boot(&rules, o, first, last, bound))
+            return in;
     struct place pl = place_open(in, &rules);
     struct candidate *c = arena_array(in->arena, MOST_CANDIDATES, sizeof *c), *best = NULL;
     uint32_t len = find_candidates(&pl, o, first, last, c);

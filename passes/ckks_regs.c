@@ -2,17 +2,20 @@
 /*
  * ckks_regs: order for memory, assign buffers by liveness.
  *
- * Reads     levels, kinds, layers; parameters; of the program and its functions.
+ * Reads     levels, kinds, layers, groups; parameters; of the program and its functions.
  * Writes    the order of the nodes (sums of many become chains of two), reg of every value,
  *           p->num_regs, p->reg_words.
  * Requires  ckks_params, ckks_level.
  * Ensures   a layer's nodes stay together as far as dependencies allow; values that live at the same
  *           time have different registers, except where rt.h lets a result take over an operand that
- *           dies; every register holds its largest value. Functions share their registers, since one
+ *           dies; every register holds its largest value. The nodes of a group stand side by side, first
+ *           those that are computed inside, which have no register; all of its results are apart from all
+ *           of its operands. Functions share their registers, since one
  *           ends before another starts; values of the program that live across a call are in others.
- * Refuses   nothing.
- * Algorithm List scheduling: of the nodes that are ready in the layer at hand, the one that frees most,
- *           else the first in program order (which is babies first, then giant step by giant step).
+ * Refuses   groups that wait for each other (IR text from elsewhere).
+ * Algorithm List scheduling: of the nodes, or whole groups, that are ready in the layer at hand,
+ *           the one that frees most, else the first in program order (which is babies first, then giant
+ *           step by giant step).
  *           Registers: best fit; where none fits, the largest free one grows.
  * Cost      nodes times ready nodes; nodes times registers.
  */
@@ -89,14 +92,23 @@ static struct prog *split_sums(struct prog *in)
 
 struct schedule {
     const struct prog *p;
-    uint64_t *words; /* [nodes] */
+    uint64_t *words; /* [nodes] that its register has; 0 inside a group */
     uint32_t *uses;  /* [nodes] that are still to come */
-    uint32_t *waits; /* [nodes] operands that are still to come */
+    uint32_t *lead;  /* [nodes] the first product of its group, which stands for all; else the node */
+    uint32_t *next;  /* [nodes] of the same group: inner nodes, then products; NONE at the end */
+    uint32_t *first; /* [nodes] of a lead: where that list begins */
+    uint32_t *waits; /* [nodes] of a lead: operands that are still to come, from outside */
     uint32_t *rank;  /* [nodes] place in program order; of cheap copies, that of their first user */
     uint32_t *user_start; /* [nodes + 1] into user */
     uint32_t *user;
+    uint32_t *here; /* [nodes] scratch, zeros */
     uint32_t *ready, num_ready;
 };
+
+static bool is_inner(const struct node *n)
+{
+    return n->op != OP_pmac && node_attr(n, KEY_group);
+}
 
 /* Fills user lists; a node that takes a value twice is listed twice. */
 static void find_users(struct schedule *s)
@@ -115,6 +127,38 @@ static void find_users(struct schedule *s)
         }
 }
 
+/* Lists are made from their ends: products last to first, then inner nodes. */
+static void find_groups(struct schedule *s)
+{
+    const struct nodes *nodes = &s->p->nodes;
+    struct arena *a = s->p->arena;
+    s->lead = arena_array(a, nodes->len, sizeof *s->lead);
+    s->next = arena_array(a, nodes->len, sizeof *s->next);
+    s->first = arena_array(a, nodes->len, sizeof *s->first);
+    uint32_t *lead = arena_array(a, nodes->len, sizeof *lead); /* by number */
+    memset(lead, 0xff, nodes->len * sizeof *lead);
+    for (uint32_t i = nodes->len; i-- > 0;) {
+        const struct node *n = &nodes->at[i];
+        s->lead[i] = s->first[i] = i;
+        s->next[i] = NONE;
+        if (n->op != OP_pmac || !node_attr(n, KEY_group))
+            continue;
+        uint32_t *of = &lead[node_int(n, KEY_group)];
+        s->next[i] = *of;
+        *of = i;
+    }
+    for (uint32_t i = nodes->len; i-- > 0;) {
+        const struct node *n = &nodes->at[i];
+        if (!node_attr(n, KEY_group))
+            continue;
+        s->lead[i] = lead[node_int(n, KEY_group)];
+        if (!is_inner(n))
+            continue;
+        s->next[i] = s->first[s->lead[i]];
+        s->first[s->lead[i]] = i;
+    }
+}
+
 static void find_ranks(struct schedule *s)
 {
     const struct nodes *nodes = &s->p->nodes;
@@ -123,9 +167,11 @@ static void find_ranks(struct schedule *s)
         s->rank[i] = i;
         if ((op != OP_drop_to && op != OP_lift) || s->uses[i] == 0)
             continue;
-        s->rank[i] = s->rank[s->user[s->user_start[i]]];
-        for (uint32_t k = s->user_start[i]; k < s->user_start[i + 1]; k++)
-            s->rank[i] = s->rank[s->user[k]] < s->rank[i] ? s->rank[s->user[k]] : s->rank[i];
+        s->rank[i] = UINT32_MAX;
+        for (uint32_t k = s->user_start[i]; k < s->user_start[i + 1]; k++) {
+            uint32_t user = s->rank[s->lead[s->user[k]]];
+            s->rank[i] = user < s->rank[i] ? user : s->rank[i];
+        }
     }
 }
 
@@ -138,26 +184,37 @@ static struct schedule schedule_start(const struct prog *p)
     s.waits = arena_array(a, len, sizeof *s.waits);
     s.rank = arena_array(a, len, sizeof *s.rank);
     s.ready = arena_array(a, len, sizeof *s.ready);
+    s.here = arena_array(a, len, sizeof *s.here);
     find_users(&s);
+    find_groups(&s);
     find_ranks(&s);
     for (uint32_t i = 0; i < len; i++) {
-        s.words[i] = value_words(&p->params, &p->nodes.at[i].type);
-        s.waits[i] = p->nodes.at[i].num_args;
-        if (s.waits[i] == 0)
-            s.ready[s.num_ready++] = i;
+        const struct node *n = &p->nodes.at[i];
+        s.words[i] = is_inner(n) ? 0 : value_words(&p->params, &n->type);
+        for (uint32_t k = 0; k < n->num_args; k++)
+            s.waits[s.lead[i]] += s.lead[n->args[k]] != s.lead[i];
     }
+    for (uint32_t i = 0; i < len; i++)
+        if (s.lead[i] == i && s.waits[i] == 0)
+            s.ready[s.num_ready++] = i;
     return s;
 }
 
-/* Words that node i needs more than it frees */
+/* Words that node i, or the group that it leads, needs more than it frees */
 static int64_t growth(const struct schedule *s, uint32_t i)
 {
-    const struct node *n = &s->p->nodes.at[i];
-    bool square = n->num_args == 2 && n->args[0] == n->args[1];
-    int64_t words = (int64_t)s->words[i];
-    for (uint32_t k = square; k < n->num_args; k++)
-        if (s->uses[n->args[k]] == 1u + square)
-            words -= (int64_t)s->words[n->args[k]];
+    const struct nodes *nodes = &s->p->nodes;
+    int64_t words = 0;
+    for (uint32_t m = s->first[i]; m != NONE; m = s->next[m]) {
+        const struct node *n = &nodes->at[m];
+        words += (int64_t)s->words[m];
+        for (uint32_t k = 0; k < n->num_args; k++)
+            if (++s->here[n->args[k]] == s->uses[n->args[k]])
+                words -= (int64_t)s->words[n->args[k]];
+    }
+    for (uint32_t m = s->first[i]; m != NONE; m = s->next[m])
+        for (uint32_t k = 0; k < nodes->at[m].num_args; k++)
+            s->here[nodes->at[m].args[k]] = 0;
     return words;
 }
 
@@ -192,6 +249,23 @@ static uint32_t pick(const struct schedule *s, const char *layer)
     return best;
 }
 
+/* Node i goes to the end of the new program. */
+static void put(struct schedule *s, struct prog *to, uint32_t *now, uint32_t i)
+{
+    const struct node *n = &s->p->nodes.at[i];
+    uint32_t *args = arena_array(s->p->arena, n->num_args, sizeof *args);
+    for (uint32_t k = 0; k < n->num_args; k++) {
+        args[k] = now[n->args[k]];
+        s->uses[n->args[k]]--;
+    }
+    now[i] = prog_copy_node(to, n, args);
+    for (uint32_t k = s->user_start[i]; k < s->user_start[i + 1]; k++) {
+        uint32_t lead = s->lead[s->user[k]];
+        if (lead != s->lead[i] && --s->waits[lead] == 0)
+            s->ready[s->num_ready++] = lead;
+    }
+}
+
 static struct prog *reorder(struct prog *in)
 {
     const struct nodes *nodes = &in->nodes;
@@ -202,19 +276,15 @@ static struct prog *reorder(struct prog *in)
     while (s.num_ready > 0) {
         uint32_t k = pick(&s, layer), i = s.ready[k];
         s.ready[k] = s.ready[--s.num_ready];
-        const struct node *n = &nodes->at[i];
-        if (n->op != OP_input)
-            layer = n->layer;
-        uint32_t *args = arena_array(in->arena, n->num_args, sizeof *args);
-        for (uint32_t j = 0; j < n->num_args; j++) {
-            args[j] = now[n->args[j]];
-            s.uses[n->args[j]]--;
-        }
-        now[i] = prog_copy_node(p, n, args);
-        for (uint32_t j = s.user_start[i]; j < s.user_start[i + 1]; j++)
-            if (--s.waits[s.user[j]] == 0)
-                s.ready[s.num_ready++] = s.user[j];
+        if (nodes->at[i].op != OP_input)
+            layer = nodes->at[i].layer;
+        for (uint32_t m = s.first[i]; m != NONE; m = s.next[m])
+            put(&s, p, now, m);
     }
+    for (uint32_t i = 0; p->nodes.len != nodes->len && i < nodes->len; i++)
+        if (node_attr(&nodes->at[i], KEY_group) && s.waits[s.lead[i]] > 0)
+            diag_fatal(nodes->at[i].loc, "ckks_regs: group %lld waits for its own results",
+                       (long long)node_int(&nodes->at[i], KEY_group));
     if (p->nodes.len != nodes->len)
         BUG("ckks_regs: %u of %u nodes scheduled", p->nodes.len, nodes->len);
     return p;
@@ -298,30 +368,65 @@ static bool *across_calls(const struct prog *p)
     return across;
 }
 
-static void assign(struct prog *p, struct regs *r)
+static void assign_node(struct prog *p, struct regs *r, uint32_t *uses, uint32_t i, bool across)
 {
     struct nodes *nodes = &p->nodes;
+    struct node *n = &nodes->at[i];
+    uint64_t words = value_words(&p->params, &n->type);
+    bool reuse = in_place((enum op)n->op);
+    uint32_t own = NONE;
+    for (uint32_t k = 0; k < n->num_args; k++) {
+        uint32_t x = n->args[k], reg = nodes->at[x].reg;
+        if (--uses[x] > 0 || !reuse)
+            continue;
+        r->busy[reg] = false;
+        own = k == 0 ? reg : own;
+    }
+    if (words > 0)
+        n->reg = take(r, words, own, across ? r->of_functions : 0);
+    for (uint32_t k = 0; k < n->num_args; k++)
+        if (uses[n->args[k]] == 0 && nodes->at[n->args[k]].reg != n->reg)
+            r->busy[nodes->at[n->args[k]].reg] = false;
+    if (uses[i] == 0 && words > 0 && n->op != OP_input)
+        r->busy[n->reg] = false;
+}
+
+/* The nodes from `i` on that are of one group; returns the end. Operands stay until all results have
+ * registers. */
+static uint32_t assign_group(struct prog *p, struct regs *r, uint32_t *uses, uint32_t i,
+                             const bool *across)
+{
+    struct nodes *nodes = &p->nodes;
+    int64_t group = node_int(&nodes->at[i], KEY_group);
+    uint32_t end = i;
+    for (; end < nodes->len && node_int_or(&nodes->at[end], KEY_group, -1) == group; end++) {
+        struct node *n = &nodes->at[end];
+        if (!is_inner(n))
+            n->reg = take(r, value_words(&p->params, &n->type), NONE,
+                          across[end] ? r->of_functions : 0);
+    }
+    for (uint32_t m = i; m < end; m++) {
+        const struct node *n = &nodes->at[m];
+        for (uint32_t k = 0; k < n->num_args; k++)
+            if (--uses[n->args[k]] == 0 && !is_inner(&nodes->at[n->args[k]]))
+                r->busy[nodes->at[n->args[k]].reg] = false;
+        if (uses[m] == 0 && !is_inner(n))
+            r->busy[n->reg] = false;
+    }
+    return end;
+}
+
+static void assign(struct prog *p, struct regs *r)
+{
     uint32_t *uses = prog_use_counts(p);
     bool *across = across_calls(p);
-    for (uint32_t i = 0; i < nodes->len; i++) {
-        struct node *n = &nodes->at[i];
-        uint64_t words = value_words(&p->params, &n->type);
-        bool reuse = in_place((enum op)n->op);
-        uint32_t own = NONE;
-        for (uint32_t k = 0; k < n->num_args; k++) {
-            uint32_t x = n->args[k], reg = nodes->at[x].reg;
-            if (--uses[x] > 0 || !reuse)
-                continue;
-            r->busy[reg] = false;
-            own = k == 0 ? reg : own;
+    for (uint32_t i = 0; i < p->nodes.len;) {
+        if (node_attr(&p->nodes.at[i], KEY_group)) {
+            i = assign_group(p, r, uses, i, across);
+            continue;
         }
-        if (words > 0)
-            n->reg = take(r, words, own, across[i] ? r->of_functions : 0);
-        for (uint32_t k = 0; k < n->num_args; k++)
-            if (uses[n->args[k]] == 0 && nodes->at[n->args[k]].reg != n->reg)
-                r->busy[nodes->at[n->args[k]].reg] = false;
-        if (uses[i] == 0 && words > 0 && n->op != OP_input)
-            r->busy[n->reg] = false;
+        assign_node(p, r, uses, i, across[i]);
+        i++;
     }
 }
 

@@ -2,8 +2,9 @@
 /*
  * The cost model: nanoseconds of one thread, as a sum of limb operations. l limbs of Q, k of P,
  * digits of alpha limbs. Counts after section A of Han and Ki, "Better bootstrapping for
- * approximate homomorphic encryption" (CT-RSA 2020), for key switching with special primes;
- * figures from cost.def, or from the file of --cost.
+ * approximate homomorphic encryption" (CT-RSA 2020), for key switching with special primes. Sums of
+ * extended products cost what they do in a transform (ckks_group), marked or not yet, because nearly
+ * all become part of one. Figures from cost.def, or from the file of --cost.
  */
 #include "passes.h"
 
@@ -66,19 +67,39 @@ double cost_decompose(struct cost_ring r, int level)
 }
 
 /* Every digit meets both halves of its key; the base joins the first, and both are permuted. */
+static double key_product(struct cost_ring r, int level, double digits, bool inner)
+{
+    double l = level + 1, all = l + r.num_p;
+    double key = limb(inner ? COST_transform_key : COST_key, r.log_n);
+    double base = limb(inner ? COST_transform_base : COST_permute, r.log_n);
+    return 2 * all * (digits * key + base) + (inner ? 0 : l * limb(COST_pointwise, r.log_n));
+}
+
+static double digits_at(struct cost_ring r, int level)
+{
+    return ceil((level + 1) / (double)r.alpha);
+}
+
 double cost_key_mul(struct cost_ring r, int level)
 {
-    double l = level + 1, all = l + r.num_p, digits = ceil(l / r.alpha);
-    return 2 * all * (digits * limb(COST_key, r.log_n) + limb(COST_permute, r.log_n)) +
-           l * limb(COST_pointwise, r.log_n);
+    return key_product(r, level, digits_at(r, level), false);
 }
 
 /* One digit, which needs no decomposition */
 double cost_raised_mul(struct cost_ring r, int level)
 {
-    double l = level + 1, all = l + r.num_p;
-    return 2 * all * (limb(COST_key, r.log_n) + limb(COST_permute, r.log_n)) +
-           l * limb(COST_pointwise, r.log_n);
+    return key_product(r, level, 1, false);
+}
+
+/* Tile by tile, so that nothing but the key comes from memory */
+double cost_inner_key_mul(struct cost_ring r, int level)
+{
+    return key_product(r, level, digits_at(r, level), true);
+}
+
+double cost_inner_raised_mul(struct cost_ring r, int level)
+{
+    return key_product(r, level, 1, true);
 }
 
 /* Key switching over q_0 p_0 */
@@ -123,7 +144,10 @@ double cost_pmac_period(struct cost_ring r, int level, bool extended, uint32_t t
 {
     double limbs = level + 1 + (extended ? (double)r.num_p : 0);
     bool runs = 2. * period < ldexp(1, (int)r.log_n);
-    return 2 * limbs * terms * limb(runs ? COST_mac_run : COST_mac, r.log_n);
+    enum figure mac = runs ? COST_mac_run : COST_mac;
+    if (extended)
+        mac = runs ? COST_transform_mac_run : COST_transform_mac;
+    return 2 * limbs * terms * limb(mac, r.log_n);
 }
 
 static double cost_nodes(const struct prog *p, const struct nodes *nodes);
@@ -140,17 +164,18 @@ static double cost_in(const struct prog *p, const struct nodes *nodes, const str
     double limbs = x->level + 1 + (extended ? (double)r.num_p : 0);
     double parts = x->kind == KIND_CT3 ? 3 : 2;
     double point = limb(COST_pointwise, r.log_n);
+    bool inner = n->op != OP_pmac && node_attr(n, KEY_group);
     switch (n->op) {
     case OP_decompose:
         return cost_decompose(r, x->level);
     case OP_key_mul:
-        return cost_key_mul(r, x->level);
+        return inner ? cost_inner_key_mul(r, x->level) : cost_key_mul(r, x->level);
     case OP_encapsulate:
         return cost_encapsulate(r);
     case OP_mod_raise:
         return cost_mod_raise(r, n->type.level);
     case OP_raised_mul:
-        return cost_raised_mul(r, x->level);
+        return inner ? cost_inner_raised_mul(r, x->level) : cost_raised_mul(r, x->level);
     case OP_mod_down: {
         double drop = (double)node_int(n, KEY_drop);
         return divide(r.log_n, r.num_p + drop, x->level + 1 - drop);
@@ -173,6 +198,7 @@ static double cost_in(const struct prog *p, const struct nodes *nodes, const str
     case OP_add_scalar:
         return limbs * point;
     case OP_lift:
+        return parts * limbs * (inner ? limb(COST_transform_base, r.log_n) : point);
     case OP_raise_scale:
     case OP_times_i:
         return parts * limbs * point;

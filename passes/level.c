@@ -150,6 +150,13 @@ void level_phase(struct level_plan *l, const struct prog *p, uint32_t i)
         v->phase = l->at[n->args[0]].phase;
         v->pending = l->at[n->args[0]].pending;
         break;
+    case OP_relabel:
+        if (l->canonical) { /* of a function, whose scales allow for it */
+            v->phase = l->at[n->args[0]].phase;
+            v->pending = l->at[n->args[0]].pending;
+            break;
+        }
+        /* fall through */
     default:
         diag_fatal(n->loc,
                    "%%%u is a '%s', which ckks_level makes: the program has its levels already", i,
@@ -246,11 +253,12 @@ static bool is_ciphertext(const struct node *n)
 }
 
 /* Whether node n is computed at the level of w, or cut from what was computed at a higher one: digits
- * cannot be cut, and extended values cannot be brought to the scale of another level. */
+ * cannot be cut, extended values cannot be brought to the scale of another level, and a combination is
+ * made anew in less time. */
 static bool is_made(const struct node *n, enum phase phase, const struct want *first,
                     const struct want *w)
 {
-    return w == first || n->type.kind == KIND_DIGITS ||
+    return w == first || n->type.kind == KIND_DIGITS || (n->op == OP_comb && w->exact) ||
            (n->type.kind == KIND_CTX && phase == PHASE_DATA && w->exact);
 }
 
@@ -595,14 +603,25 @@ static uint32_t emit_sum(struct apply *a, uint32_t i, uint32_t *args, int level)
     return NONE;
 }
 
-static uint32_t emit_comb(struct apply *a, uint32_t i, const uint32_t *args, int level)
+/* A comb has integer factors below 2^62; what is above that is taken before. */
+static uint32_t near_scale(struct apply *a, struct build *b, uint32_t x, double factor, double scale)
+{
+    enum { MOST_BITS = 60, MOST_RAISE = 49 };
+    double bits = ceil(log2(fabs(factor) * scale / type_at(a, x)->scale)) - MOST_BITS;
+    return bits > 0 ? raise_scale(b, x, exp2(fmin(bits, MOST_RAISE))) : x;
+}
+
+static uint32_t emit_comb(struct apply *a, uint32_t i, uint32_t *args, int level)
 {
     const struct node *n = &a->in->nodes.at[i];
     struct build b = build_like(a->out, n);
     const struct attr *factors = node_attr(n, KEY_factors);
+    double scale = wide_scale(a, level, a->plan->at[i].pending);
+    for (uint32_t k = 0; k < n->num_args; k++)
+        args[k] = near_scale(a, &b, args[k], factors->v.reals[k], scale);
     build_reals(&b, KEY_factors, factors->v.reals, factors->len);
     build_real(&b, KEY_constant, node_real(n, KEY_constant));
-    build_real(&b, KEY_to_scale, wide_scale(a, level, a->plan->at[i].pending));
+    build_real(&b, KEY_to_scale, scale);
     return build_node(&b, OP_comb, args, n->num_args);
 }
 

@@ -4,7 +4,7 @@
  *
  * Reads     rot, conj, mul, mod_raise and the ops that both stages share; of the functions too.
  * Writes    rot -> decompose, key_mul by, mod_down;  conj -> the same with conjugate=1;
- *           mul -> mul, decompose, key_mul, mod_down;
+ *           mul -> mul, decompose, key_mul, mod_down; a relabel of it is done before;
  *           mod_raise -> encapsulate, mod_raise; a rot of it -> raised_mul by, mod_down; its other
  *           uses -> one raised_mul, mod_down; the others one to one.
  * Requires  stage slot without lin.
@@ -19,7 +19,8 @@ struct lowering {
     const struct prog *in;
     struct prog *out;
     uint32_t *now;
-    uint32_t *raised; /* [nodes of in] the RAISED value of a mod_raise node, else NONE */
+    uint32_t *raised;  /* [nodes of in] the RAISED value of a mod_raise node, else NONE */
+    uint32_t *product; /* [nodes of in] the CT3 value of a mul node, else NONE */
 };
 
 static uint32_t divide(struct build *b, uint32_t x)
@@ -77,6 +78,13 @@ static uint32_t lower_rot(struct lowering *l, struct build *b, const struct node
     return raised == NONE ? switch_key(b, operand(l, x), ROTATE, by) : switch_raised(b, raised, by);
 }
 
+/* Before key switching, so that nothing stands between mod_down and rescale */
+static uint32_t relabel_product(struct lowering *l, struct build *b, const struct node *n)
+{
+    build_real(b, KEY_gain, node_real(n, KEY_gain));
+    return switch_key(b, build1(b, OP_relabel, l->product[n->args[0]]), RELINEARISE, 0);
+}
+
 static uint32_t lower_node(struct lowering *l, uint32_t i)
 {
     const struct node *n = &l->in->nodes.at[i];
@@ -85,13 +93,15 @@ static uint32_t lower_node(struct lowering *l, uint32_t i)
         diag_fatal(n->loc, "lower_slot_ckks: %%%u is a 'lin': run slot_bsgs first", i);
     if (n->op == OP_rot)
         return lower_rot(l, &b, n);
+    if (n->op == OP_relabel && l->product[n->args[0]] != NONE)
+        return relabel_product(l, &b, n);
     uint32_t *args = arena_array(l->in->arena, n->num_args, sizeof *args);
     for (uint32_t k = 0; k < n->num_args; k++)
         args[k] = operand(l, n->args[k]);
     if (n->op == OP_conj)
         return switch_key(&b, args[0], CONJUGATE, 0);
     if (n->op == OP_mul)
-        return switch_key(&b, build2(&b, OP_mul, args[0], args[1]), RELINEARISE, 0);
+        return switch_key(&b, l->product[i] = build2(&b, OP_mul, args[0], args[1]), RELINEARISE, 0);
     if (n->op == OP_mod_raise)
         return lower_mod_raise(l, &b, i, args[0]);
     struct node copy = *n;
@@ -106,8 +116,9 @@ static struct prog *lower(struct prog *in)
     struct lowering l = {.in = in, .out = prog_derive(in, STAGE_CKKS)};
     l.now = arena_array(in->arena, len, sizeof *l.now);
     l.raised = arena_array(in->arena, len, sizeof *l.raised);
+    l.product = arena_array(in->arena, len, sizeof *l.product);
     for (uint32_t i = 0; i < len; i++) {
-        l.raised[i] = NONE;
+        l.raised[i] = l.product[i] = NONE;
         l.now[i] = lower_node(&l, i);
     }
     return l.out;

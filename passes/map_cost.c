@@ -176,15 +176,15 @@ struct map_cost map_cost(const struct map_shape *s, struct cost_ring r, int leve
     if (s->rects > 0)
         return (struct map_cost){s->rects * cost_pmac(r, level, true, 1), 0, 0};
     double decompose = cost_decompose(r, level), key = cost_key_mul(r, level);
-    double down = cost_mod_down(r, level);
+    double down = cost_mod_down(r, level), inner = cost_inner_key_mul(r, level);
     struct map_cost best = {INFINITY, s->diagonals, 0};
     for (uint32_t i = 0; i < s->len; i++) {
         uint32_t babies = s->split[i].babies, giants = s->split[i].giants;
-        double common =
-            (babies ? s->in_cts : 0) * decompose + babies * key + giants * (decompose + key);
-        double single =
-            (babies + (giants ? s->out_cts : 0)) * down + cost_pmac(r, level, false, s->diagonals);
-        double hoisted = (giants + s->out_cts) * down + cost_pmac(r, level, true, s->diagonals);
+        double common = (babies ? s->in_cts : 0) * decompose + giants * (decompose + key);
+        double single = babies * key + (babies + (giants ? s->out_cts : 0)) * down +
+                        cost_pmac(r, level, false, s->diagonals);
+        double hoisted = babies * inner + (giants + s->out_cts) * down +
+                         cost_pmac(r, level, true, s->diagonals);
         double ns = common + fmin(single, hoisted);
         if (ns < best.ns) {
             best.ns = ns;

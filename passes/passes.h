@@ -66,8 +66,12 @@ double cost_mod_down(struct cost_ring r, int level);
 double cost_raised_mul(struct cost_ring r, int level);
 double cost_rescale(struct cost_ring r, int level);
 double cost_pmac(struct cost_ring r, int level, bool extended, uint32_t terms);
-/* The same where all plaintexts repeat with `period` slots */
+/* The same where all plaintexts repeat with `period` slots. Extended products are part of a transform
+ * (ckks_group), in which operands come from a cache. */
 double cost_pmac_period(struct cost_ring r, int level, bool extended, uint32_t terms, uint32_t period);
+/* key_mul, and raised_mul, where only extended products take it: computed inside their transform */
+double cost_inner_key_mul(struct cost_ring r, int level);
+double cost_inner_raised_mul(struct cost_ring r, int level);
 /* ckks node with level known, else 0. A call costs what its function does. */
 double cost_node(const struct prog *p, const struct node *n);
 double cost_prog(const struct prog *p);

@@ -46,6 +46,19 @@ static bool is_pmac(const struct node *n)
     return n->op == OP_pmac;
 }
 
+static bool is_grouped(const struct node *n)
+{
+    return node_attr(n, KEY_group) != NULL;
+}
+
+static bool any_group(const struct prog *p)
+{
+    bool any = any_node(p, is_grouped);
+    for (uint32_t f = 0; f < p->num_funcs && !any; f++)
+        any = any_node(prog_of_func(p, f), is_grouped);
+    return any;
+}
+
 uint32_t pipeline_ran(const struct prog *p)
 {
     const char *name = NULL;
@@ -58,6 +71,7 @@ uint32_t pipeline_ran(const struct prog *p)
         break;
     default:
         name = p->num_regs > 0          ? "ckks_regs"
+               : any_group(p)           ? "ckks_group"
                : p->num_keys > 0        ? "ckks_keys"
                : any_node(p, has_level) ? p->num_funcs > 0 ? "ckks_expand" : "ckks_level"
                : p->params.log_n > 0    ? "ckks_params"

@@ -198,23 +198,26 @@ static struct count count_steps(struct search *s, const struct split *split, boo
     return c;
 }
 
-/* Babies are hoisted; either each is brought down to Q before the products, or each sum after. */
+/* Babies are hoisted; either each is brought down to Q before the products, or each sum after: then
+ * products and their babies are one transform (ckks_group), but for babies that are sums. */
 static double split_cost(const struct work *w, struct search *s, const struct split *split)
 {
     struct cost_ring r = w->ring;
     double decompose = cost_decompose(r, w->level), key = cost_key_mul(r, w->level);
     double down = cost_mod_down(r, w->level);
     struct count in = count_steps(s, split, true), out = count_steps(s, split, false);
-    double common = in.moving * decompose + in.moved * key + out.moved * (decompose + key);
+    double turn = key, inner_turn = cost_inner_key_mul(r, w->level);
+    double common = in.moving * decompose + out.moved * (decompose + key);
     if (s->from_raised) {
         double limbs = w->level + 1 + (double)r.num_p, sum = 2 * limbs * cost_pointwise(r.log_n);
-        double turn = s->copies * cost_raised_mul(r, w->level) + (s->copies - 1) * sum;
-        common = in.moved * turn + out.moved * (decompose + key);
+        turn = s->copies * cost_raised_mul(r, w->level) + (s->copies - 1) * sum;
+        inner_turn = s->copies == 1 ? cost_inner_raised_mul(r, w->level) : turn;
+        common = out.moved * (decompose + key);
     }
     double products = cost_pmac_period(r, w->level, false, s->num_terms, s->period);
     double extended = cost_pmac_period(r, w->level, true, s->num_terms, s->period);
-    double single = in.moved * down + products + out.moving * down;
-    double hoisted = out.moved * down + extended + out.cts * down;
+    double single = in.moved * (turn + down) + products + out.moving * down;
+    double hoisted = in.moved * inner_turn + out.moved * down + extended + out.cts * down;
     return common + fmin(single, hoisted);
 }
 

@@ -44,6 +44,8 @@ for t in "$build"/tests/*/*; do
 done
 one golden tests/golden/run.sh "$build"
 one e2e tests/e2e/run.sh "$build"
+one e2e/bootstrap tests/e2e/bootstrap.sh "$build"
+one sft "${PYTHON:-/usr/bin/python3}" -B examples/sft/test_plain.py "$build/weft"
 echo "full output: $log"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

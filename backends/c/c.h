@@ -20,6 +20,23 @@ struct c_data {
 /* ---- data.c */
 void c_data(struct prog *p, struct c_data *out, struct arena *a);
 
+/* ---- group.c: nodes that are one call of rt_transform */
+struct c_row {
+    uint32_t node;         /* the operand */
+    uint32_t digits, base; /* nodes; NONE: no digits */
+    int64_t by;
+};
+struct c_group {
+    uint32_t *out; /* nodes */
+    struct c_row *row;
+    uint32_t *plain; /* [num_out * num_rows] numbers, NONE: no plaintext */
+    uint32_t num_out, num_rows;
+};
+/* Whether the next node is in another group than node i, or either is in none */
+bool c_group_ends(const struct nodes *nodes, uint32_t i);
+/* The group that ends with node `last` */
+struct c_group c_group(const struct nodes *nodes, uint32_t last, const uint32_t *first_plain, struct arena *a);
+
 /* ---- interface.c, clear.c */
 void c_interface(const struct prog *p, struct str *out);
 void c_clear(const struct prog *p, const struct c_data *d, struct str *out);

@@ -305,16 +305,64 @@ static emit_call *const call_of[NUM_OPS] = {
 #include "ops.def"
 };
 
-static bool has_call(const struct node *n)
+/* Of a group, the last node makes the call for all. */
+static bool has_call(const struct nodes *nodes, uint32_t i)
 {
-    return n->op == OP_call || call_of[n->op] != emit_NOCALL;
+    const struct node *n = &nodes->at[i];
+    return (n->op == OP_call || call_of[n->op] != emit_NOCALL) && c_group_ends(nodes, i);
+}
+
+/* The start of a table's row, with the comment in its column */
+static void row_comment(struct emitter *e, const char *text, uint32_t i)
+{
+    str_addf(e->out, "        %-*s%s/* %%%u", COMMENT_COLUMN - 8, text,
+             strlen(text) >= COMMENT_COLUMN - 8 ? " " : "", i);
+}
+
+static void emit_transform(struct emitter *e, uint32_t i)
+{
+    struct c_group g = c_group(e->nodes, i, e->first_plain, e->a);
+    str_addf(e->out, "    static const uint32_t out_%u[] = {", i);
+    for (uint32_t k = 0; k < g.num_out; k++)
+        str_addf(e->out, k ? ", %u" : "%u", reg_of(e, g.out[k]));
+    str_addf(e->out, "};\n    static const struct rt_baby baby_%u[] = {\n", i);
+    for (uint32_t k = 0; k < g.num_rows; k++) {
+        const struct c_row *row = &g.row[k];
+        char digits[16] = "UINT32_MAX";
+        if (row->digits != NONE)
+            snprintf(digits, sizeof digits, "%u", reg_of(e, row->digits));
+        row_comment(e,
+                    arena_printf(e->a, "{%s, %u, %" PRId64 "},", digits, reg_of(e, row->base),
+                                 row->by),
+                    row->node);
+        if (row->base != row->node)
+            str_addf(e->out, " = %s of %%%u", op_info[e->nodes->at[row->node].op].name, row->base);
+        str_add(e->out, " */\n");
+    }
+    str_addf(e->out, "    };\n    static const uint32_t plain_%u[] = {\n", i);
+    for (uint32_t k = 0; k < g.num_out; k++) {
+        str_addf(e->out, "        /* %%%u */\n", g.out[k]);
+        for (uint32_t j = 0; j < g.num_rows; j++) {
+            uint32_t plain = g.plain[(size_t)k * g.num_rows + j];
+            str_add(e->out, j % 8 == 0 ? "        " : " ");
+            str_addf(e->out, plain == NONE ? "UINT32_MAX," : "%u,", plain);
+            str_add(e->out, j % 8 == 7 || j + 1 == g.num_rows ? "\n" : "");
+        }
+    }
+    str_add(e->out, "    };\n");
+    line(e, i, "rt_transform(e, out_%u, %u, baby_%u, %u, plain_%u);", i, g.num_out, i, g.num_rows,
+         i);
 }
 
 static void emit_node(struct emitter *e, uint32_t i)
 {
     const struct node *n = &e->nodes->at[i];
-    if (!has_call(n))
+    if (!has_call(e->nodes, i))
         return;
+    if (node_attr(n, KEY_group)) {
+        emit_transform(e, i);
+        return;
+    }
     uint32_t out = reg_of(e, i), in = reg_of(e, n->args[0]);
     if (n->op == OP_call)
         emit_function_call(e, i, n, out, in);
@@ -374,7 +422,7 @@ static uint32_t find_segments(struct emitter *e, struct segment **result)
         const struct node *n = &nodes->at[i];
         if (n->op == OP_bootstrap)
             diag_fatal(n->loc, "%%%u is a 'bootstrap': run ckks_expand first", i);
-        if (!has_call(n))
+        if (!has_call(nodes, i))
             continue;
         const char *mine = n->layer ? n->layer : "";
         if (len == 0 || strcmp(mine, layer) != 0) {
@@ -458,10 +506,11 @@ static void emit_layers(struct emitter *e, const struct segment *at, uint32_t le
                         const double *node_ns)
 {
     str_add(e->out, "static const struct rt_layer layers[] = {\n");
+    uint32_t i = 0; /* what the call of a later node computes counts with it */
     for (uint32_t k = 0; k < len; k++) {
         const struct node *n = &e->p->nodes.at[at[k].first];
         double ns = 0;
-        for (uint32_t i = at[k].first; node_ns && i <= at[k].last; i++)
+        for (; node_ns && i <= at[k].last; i++)
             ns += node_ns[i];
         str_add(e->out, "    {");
         c_add_string(e->out, n->layer && *n->layer ? n->layer : "program");

@@ -24,6 +24,13 @@
  * drawn, once a run for the secret, and not replaced by its mean: some slots of N/2 are log(N/2)
  * times as noisy as the average, and a bound has to hold for them.
  *
+ * A vector of n slots repeats in all N/2 and is a polynomial in X^(N/2n); an error is not. What is read in the end
+ * is the mean of the copies, and a bootstrap takes it too (its sum over rotations): the projection of the error to
+ * the 2n coefficients of the subring. Products with what lies in the subring, rotations and key switches keep
+ * the other coefficients apart, to first order, so that they are never seen: K = 2n in (1). A program mixes
+ * vectors of several n, and one of few slots may be read as one of more: K is 2 max(n, n of the largest
+ * vector outside of functions), and every variance is 1 / copies of what all N coefficients give.
+ *
  * The approach is that of Costache et al., "On the precision loss in approximate homomorphic
  * encryption", eprint 2022/162; the list of error sources is that of Kim, Papadimitriou, Polyakov,
  * "Approximate homomorphic encryption with reduced approximation error", eprint 2020/1118.
@@ -163,6 +170,42 @@ static double ring_degree(const struct sim *s)
     return ldexp(1, (int)s->p->params.log_n);
 }
 
+/* How many copies of node n's slots the mean is taken over */
+static uint32_t copies_of(const struct sim *s, const struct node *n)
+{
+    uint32_t slots = n->type.n > s->mixed ? n->type.n : s->mixed;
+    return (1u << (s->p->params.log_n - 1)) / slots;
+}
+
+/* |complex Gaussian|^2 of mean 1, averaged; beyond a few copies it is 1 */
+static double averaged_exponential(struct sim_rng *r, uint32_t copies)
+{
+    uint32_t count = copies < 16 ? copies : 16;
+    double sum = 0;
+    for (uint32_t k = 0; k < count; k++)
+        sum += exponential(r);
+    return sum / count;
+}
+
+static uint32_t most_slots(const struct nodes *nodes)
+{
+    uint32_t most = 1;
+    for (uint32_t i = 0; i < nodes->len; i++)
+        most = nodes->at[i].type.n > most ? nodes->at[i].type.n : most;
+    return most;
+}
+
+/* Mean over the copies of |s(zeta)|^(2 power) at slot j */
+static double secret_at(const struct sim *s, const double *secret, uint32_t j, uint32_t copies,
+                        uint32_t power)
+{
+    uint32_t slots = 1u << (s->p->params.log_n - 1), n = slots / copies;
+    double sum = 0;
+    for (uint32_t k = j % n; k < slots; k += n)
+        sum += power == 1 ? secret[k] : secret[k] * secret[k];
+    return sum / copies;
+}
+
 void sim_noise_begin(struct sim *s, uint64_t seed)
 {
     const struct params *q = &s->p->params;
@@ -173,6 +216,7 @@ void sim_noise_begin(struct sim *s, uint64_t seed)
         s->secret = arena_array(s->arena, slots, sizeof *s->secret);
         s->sparse = arena_array(s->arena, slots, sizeof *s->sparse);
     }
+    s->mixed = most_slots(s->nodes);
     sim_seed(&s->rng, seed);
     for (size_t k = 0; k < slots; k++)
         s->secret[k] = SECRET_VARIANCE * ring_degree(s) * exponential(&s->rng);
@@ -202,7 +246,8 @@ static void noise_input(struct sim *s, uint32_t i, double *y)
         return; /* no new ciphertext */
     double big_n = ring_degree(s), scale = n->type.scale;
     add_uniform_variance(s, y, n->type.n,
-                         sim_var_fresh(big_n, scale) + sim_var_encoding(2. * n->type.n, scale));
+                         sim_var_fresh(big_n, scale) / copies_of(s, n) +
+                             sim_var_encoding(2. * n->type.n, scale));
 }
 
 static void noise_key_mul(struct sim *s, uint32_t i, double *y)
@@ -210,13 +255,14 @@ static void noise_key_mul(struct sim *s, uint32_t i, double *y)
     const struct node *n = sim_node(s, i);
     const struct params *q = &s->p->params;
     double big_n = ring_degree(s), special = log2_p(q), digit = 0;
+    uint32_t copies = copies_of(s, n);
     for (uint32_t k = 0; k <= (uint32_t)n->type.level; k++) {
         digit += log2((double)q->q[k]);
         if ((k + 1) % q->alpha != 0 && k != (uint32_t)n->type.level)
             continue;
-        double variance = sim_var_digit(big_n, n->type.scale, digit, special);
+        double variance = sim_var_digit(big_n, n->type.scale, digit, special) / copies;
         for (uint32_t j = 0; j < n->type.n; j++)
-            y[j] += sqrt(variance * exponential(&s->rng)) * sim_normal(&s->rng);
+            y[j] += sqrt(variance * averaged_exponential(&s->rng, copies)) * sim_normal(&s->rng);
         digit = 0;
     }
 }
@@ -229,10 +275,11 @@ static void noise_raised_mul(struct sim *s, uint32_t i, double *y)
 {
     const struct node *n = sim_node(s, i);
     const struct params *q = &s->p->params;
+    uint32_t copies = copies_of(s, n);
     double variance =
-        sim_var_digit(ring_degree(s), n->type.scale, log2((double)q->q[0]), log2_p(q));
+        sim_var_digit(ring_degree(s), n->type.scale, log2((double)q->q[0]), log2_p(q)) / copies;
     for (uint32_t j = 0; j < n->type.n; j++)
-        y[j] += sqrt(variance * exponential(&s->rng)) * sim_normal(&s->rng);
+        y[j] += sqrt(variance * averaged_exponential(&s->rng, copies)) * sim_normal(&s->rng);
 }
 
 /*
@@ -246,10 +293,12 @@ static void noise_encapsulate(struct sim *s, uint32_t i, double *y)
     const struct params *q = &s->p->params;
     double big_n = ring_degree(s), scale = n->type.scale;
     double digit = sim_var_digit(big_n, scale, log2((double)q->q[0]), log2((double)q->p[0]));
+    uint32_t copies = copies_of(s, n);
     for (uint32_t j = 0; j < n->type.n; j++) {
-        double variance =
-            digit * exponential(&s->rng) + sim_var_mod_down(big_n, scale, s->sparse[j], 2);
-        y[j] += sqrt(variance) * sim_normal(&s->rng);
+        double secret = secret_at(s, s->sparse, j, copies, 1);
+        double variance = digit * averaged_exponential(&s->rng, copies) +
+                          sim_var_mod_down(big_n, scale, secret, 2);
+        y[j] += sqrt(variance / copies) * sim_normal(&s->rng);
     }
 }
 
@@ -285,9 +334,16 @@ static void noise_rounding(struct sim *s, uint32_t i, double *y)
     double scale = n->type.scale;
     if (n->type.kind == KIND_CTX)
         scale *= exp2(log2_p(&s->p->params));
-    for (uint32_t j = 0; j < n->type.n; j++)
-        y[j] += sim_normal(&s->rng) *
-                sqrt(sim_var_mod_down(ring_degree(s), scale, s->secret[j], parts));
+    double big_n = ring_degree(s);
+    uint32_t copies = copies_of(s, n);
+    for (uint32_t j = 0; j < n->type.n; j++) {
+        double variance =
+            sim_var_mod_down(big_n, scale, secret_at(s, s->secret, j, copies, 1), 2);
+        if (parts == 3)
+            variance += big_n * ROUNDING_VARIANCE / 2 / (scale * scale) *
+                        secret_at(s, s->secret, j, copies, 2);
+        y[j] += sim_normal(&s->rng) * sqrt(variance / copies);
+    }
 }
 
 /* Each plaintext is off by its own rounding, which the operand's slot multiplies: a real one multiplies

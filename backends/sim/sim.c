@@ -213,6 +213,7 @@ void sim_function(struct sim *s, uint32_t i, uint32_t f)
     g->multiples = s->multiples;
     g->secret = s->secret;
     g->sparse = s->sparse;
+    g->mixed = s->mixed;
     run_nodes(g, NULL);
     s->rng = g->rng;
     s->multiples = g->multiples;

@@ -40,6 +40,7 @@ struct sim {
     struct sim_rng multiples; /* of q_0, that mod_raise adds */
     double *secret;           /* [N/2] |s(zeta_j)|^2 of a secret drawn for this image */
     double *sparse;           /* [N/2] of the sparse secret */
+    uint32_t mixed;           /* most slots of a vector outside of functions */
 };
 
 /* ---- sim.c */

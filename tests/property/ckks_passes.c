@@ -152,7 +152,9 @@ static void check_regs(struct run *r, const struct prog *p)
     uint64_t *largest = arena_array(r->a, p->num_regs, sizeof *largest);
     for (uint32_t i = 0; i < p->nodes.len; i++) {
         const struct node *n = &p->nodes.at[i];
-        if (n->type.kind == KIND_NONE)
+        bool inside = n->op != OP_pmac && node_attr(n, KEY_group);
+        CHECK(r, inside == (n->type.kind != KIND_NONE && n->reg == NONE), "register of %%%u", i);
+        if (n->reg == NONE)
             continue;
         uint64_t words = words_of(p, &n->type);
         largest[n->reg] = words > largest[n->reg] ? words : largest[n->reg];

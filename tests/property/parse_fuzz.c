@@ -161,7 +161,7 @@ static void read_and_print(void *ctx)
     if (strcmp(first.s, second.s) != 0) {
         BUG("prints differ:\n%s\n%s", first.s, second.s);
     }
-    prog_stats_print(p, false, &stats);
+    prog_stats_print(p, false, NULL, 0, &stats);
     prog_verify(p, NULL);
     j->outcome = VERIFIED;
 }

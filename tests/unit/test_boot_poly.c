@@ -41,6 +41,9 @@ static void run_node(const struct prog *p, uint32_t i, struct run *r)
         for (uint32_t k = 0; k < n->num_args; k++)
             v += r->value[n->args[k]];
         break;
+    case OP_relabel:
+        v = real_of(n, KEY_gain) * r->value[n->args[0]];
+        break;
     case OP_add_scalar:
         v = r->value[n->args[0]] + real_of(n, KEY_constant);
         break;

@@ -245,6 +245,35 @@ Test(ckks_expand, refuses_values_beyond_the_chain, .exit_code = 1)
     expanded(arena_new(), 8, 32, 0x1p50, 1);
 }
 
+Test(ckks_expand, refuses_values_below_the_chain, .exit_code = 1)
+{
+    expanded(arena_new(), 8, 32, 0x1p-7, 1);
+}
+
+/* The one factor of a single slot's SlotToCoeff is above 2^62 where data scales are small. */
+Test(ckks_expand, one_slot_at_a_small_scale)
+{
+    struct arena *a = arena_new();
+    struct prog *p = toy(a, 8, 1, 1, 1);
+    p->nodes.at[0].type.scale = p->params.scale = p->params.input_scale = 0x1p20;
+    p = ckks_expand(p, &(struct opts){0});
+    prog_verify(p, "ckks_expand");
+    for (uint32_t f = 0; f < p->num_funcs; f++)
+        for (uint32_t i = 0; i < p->funcs[f].nodes.len; i++) {
+            const struct node *n = &p->funcs[f].nodes.at[i];
+            if (n->op != OP_comb)
+                continue;
+            const struct attr *factors = node_attr(n, KEY_factors);
+            for (uint32_t k = 0; k < n->num_args; k++) {
+                double by = n->type.scale / p->funcs[f].nodes.at[n->args[k]].type.scale;
+                cr_expect_lt(fabs(factors->v.reals[k]) * by, 0x1p62);
+            }
+        }
+    double bits = bits_of(p, 1, 1, RANDOM);
+    cr_expect_gt(bits, 8, "%.2f bits", bits);
+    arena_free(a);
+}
+
 /* Single-digit keys for raised values, at the top; the key to the sparse secret at level 0 only */
 Test(ckks_expand, later_passes_take_it)
 {
@@ -289,6 +318,8 @@ Test(ckks_expand, cost)
     cr_log_info("%.1f ms, of 2^10 slots %.1f ms", full / 1e6, sparse / 1e6);
     cr_expect_lt(sparse, full);
     cr_expect_eq(boot_cost(&q, 1u << 14), full);
+    cr_expect_lt(boot_cost_least(&q), boot_cost(&q, 1));
+    cr_expect_gt(boot_cost_least(&q), boot_cost(&q, 1) / 8);
     q.num_q = 18;
     q.boot_level = 7;
     cr_expect_gt(boot_cost(&q, 1u << 14), full);

@@ -50,6 +50,14 @@ Test(ckks_hoist, rewrites)
         /* sub is left alone */
         {INPUT "%1 = rot %0 by=1\n%2 = rot %0 by=2\n%3 = sub %1, %2\n%4 = output %3 layout=@0\n",
          "input decompose key_mul(1) mod_down key_mul(2) mod_down sub output"},
+        /* a sum of products is relinearised once */
+        {INPUT "%1 = rot %0 by=1\n%2 = mul %0, %0\n%3 = mul %0, %1\n%4 = add %2, %3, %0\n%5 = "
+               "output %4 layout=@0\n",
+         "input decompose key_mul(1) mod_down mul mul add decompose key_mul mod_down add output"},
+        /* one that has another use is not part of it */
+        {INPUT "%1 = mul %0, %0\n%2 = add %1, %0\n%3 = mul %2, %1\n%4 = add %3, %1\n%5 = "
+               "output %4 layout=@0\n",
+         "input mul decompose key_mul mod_down add mul decompose key_mul mod_down add output"},
         /* products at different scales are not summed before the division */
         {INPUT "%1 = mul %0, %0\n%2 = rot %0 by=1\n%3 = add %1, %2\n%4 = output %3 layout=@0\n",
          "input mul decompose key_mul mod_down decompose key_mul(1) mod_down add output"},

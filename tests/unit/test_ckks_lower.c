@@ -73,6 +73,17 @@ Test(lower_slot_ckks, raised_and_rotated)
     cr_assert_str_eq(pkit_ops_of(p), "input encapsulate mod_raise raised_mul(3) mod_down output");
 }
 
+/* Reading a product at another scale comes before relinearisation. */
+Test(lower_slot_ckks, relabelled_product)
+{
+    struct prog *p =
+        pkit_program(arena_new(), STAGE_SLOT,
+                     "%0 = input part=0 layout=@0\n%1 = mul %0, %0\n%2 = relabel %1 gain=2\n"
+                     "%3 = output %2 layout=@0\n");
+    p = prog_clean(pkit_run(p, "lower_slot_ckks", "lower_slot_ckks", &(struct opts){0}));
+    cr_assert_str_eq(pkit_ops_of(p), "input mul relabel decompose key_mul mod_down output");
+}
+
 /* What both stages share goes through, calls and functions too. */
 Test(lower_slot_ckks, shared_ops)
 {

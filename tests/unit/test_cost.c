@@ -43,7 +43,7 @@ Test(cost, grows_with_the_level)
         cr_assert(cost_rescale(ring, level + 1) > cost_rescale(ring, level));
         cr_assert(cost_pmac(ring, level, false, 3) > cost_pmac(ring, level - 1, false, 3));
     }
-    cr_assert(cost_pmac(ring, 3, true, 5) > cost_pmac(ring, 3, false, 5));
+    cr_assert(cost_pmac(ring, 3, true, 6) > cost_pmac(ring, 3, true, 5));
     cr_assert(cost_pmac(ring, 3, false, 6) > cost_pmac(ring, 3, false, 5));
     cr_assert_eq(cost_pmac_period(ring, 3, false, 6, 8192), cost_pmac(ring, 3, false, 6));
     cr_assert(cost_pmac_period(ring, 3, false, 6, 4096) < cost_pmac(ring, 3, false, 6));

@@ -275,7 +275,7 @@ Test(emit, layer_times_are_sums)
     for (uint32_t i = 0; i < f.p->nodes.len; i++)
         ns[i] = 1 << i;
     c_emit(f.p, ns, &out, f.p->arena);
-    has(out.model_c.s, "{\"fc 1\", 9, layer_fc_1, 510.0}");      /* nodes 1..8 */
+    has(out.model_c.s, "{\"fc 1\", 9, layer_fc_1, 511.0}");      /* nodes 0..8 */
     has(out.model_c.s, "{\"fc-1\", 12, layer_fc_1_2, 15872.0}"); /* nodes 9..13 */
 }
 

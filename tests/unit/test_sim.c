@@ -691,7 +691,8 @@ Test(noise, bound_is_six_standard_deviations)
     build1(&b, OP_output, input(&b));
     p->reference = nn->nodes;
 
-    double six = 6 * sqrt(8192 * 3.2 * 3.2 / 2 + 8 / 12.0) / 0x1p30;
+    /* the mean of 1024 copies of the four slots: 8 of the 8192 coefficients */
+    double six = 6 * sqrt(8 * 3.2 * 3.2 / 2 + 8 / 12.0) / 0x1p30;
     double bound = sim_error_bound(p, NULL, 200);
     /* the worst of four slots, each estimated to 1 / sqrt(400) */
     cr_assert(bound > six * 0.9 && bound < six * 1.3, "%g, %g", bound, six);

@@ -104,7 +104,7 @@ Test(stats, json_is_json)
         struct prog *p = parsed(ir_texts[i].name);
         struct str s;
         str_init(&s, p->arena);
-        prog_stats_print(p, true, &s);
+        prog_stats_print(p, true, NULL, 0, &s);
         json_error_t error;
         json_t *root = json_loadb(s.s, s.len, JSON_REJECT_DUPLICATES, &error);
         cr_assert_not_null(root, "%s: %s", error.text, s.s);
@@ -124,7 +124,7 @@ Test(stats, text)
     struct prog *p = parsed("ckks");
     struct str s;
     str_init(&s, p->arena);
-    prog_stats_print(p, false, &s);
+    prog_stats_print(p, false, NULL, 0, &s);
     cr_expect_not_null(strstr(s.s, "stage                ckks\nnodes                15\n"), "%s",
                        s.s);
     cr_expect_not_null(strstr(s.s, "\nlog2_qp              140.00\n"), "%s", s.s);

@@ -1,0 +1,1 @@
+ranges ../ir/conv.yaml images.bin -o /dev/null
