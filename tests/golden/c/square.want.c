@@ -68,7 +68,7 @@ static const uint64_t primes_q[] = {
     0x3ffffffffc001, 0x3fffffffcc001, 0x3fffffff9a001,
 };
 static const uint64_t primes_p[] = {
-    0x3fffffff72001, 0x3fffffff4e001,
+    0x3fffffff72001,
 };
 /* rotation in slots, highest level, kind (enum rt_key_kind) */
 static const struct rt_key_spec keys[] = {
@@ -93,10 +93,10 @@ const struct rt_interface weft_interface = {
     .name = "square",
     .version = "0.1.0",
     .model_hash = 0x47274f38366860e2u,
-    .params = {.log_n = 12, .num_q = 3, .num_p = 2, .q = primes_q, .p = primes_p,
-        .alpha = 2, .insecure = 1},
+    .params = {.log_n = 12, .num_q = 3, .num_p = 1, .q = primes_q, .p = primes_p,
+        .alpha = 1, .insecure = 1},
     .lambda = 0.0,
-    .log2_qp = 249.99999999749122,
+    .log2_qp = 199.99999999842544,
     .keys = keys,
     .num_keys = 13,
     .input = {.c = 1, .h = 4, .w = 4, .n = 16, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 1,
@@ -112,7 +112,7 @@ const struct rt_interface weft_interface = {
     .std = std,
     .num_outputs = 3,
     .labels = labels,
-    .error_bound = 2.87e-05,
+    .error_bound = 3.43e-05,
     .depth = 2.0,
 };
 /* ==== main_all.c ==== */
@@ -152,11 +152,11 @@ int main(int argc, char **argv)
  * square: the network on encrypted numbers
  * Written by weft 0.1.0 from square.yaml, model 47274f38366860e2. Do not edit.
  *
- * Ring      N = 4096, 3 + 2 primes, log2(QP) = 250.0, INSECURE toy parameters
+ * Ring      N = 4096, 3 + 1 primes, log2(QP) = 200.0, INSECURE toy parameters
  * Depth     2 levels
  * Work      15 rotations, 3 decompositions, 17 plaintext products
- * Keys      13, 6.6 MB in memory
- * Memory    4 registers, 1.1 MB; 19 plaintexts, 0.1 MB
+ * Keys      13, 8.3 MB in memory
+ * Memory    4 registers, 1.0 MB; 19 plaintexts, 0.0 MB
  *
  * Comments: %IR node, line of the model file, layer.
  */
@@ -190,48 +190,48 @@ static void layer_conv(rt_eval *e)
 
 static void layer_square(rt_eval *e)
 {
-    rt_mul(e, 1, 0, 0);                         /* %14 square.yaml:7 square */
-    rt_decompose(e, 0, 1);                      /* %15 square.yaml:7 square */
-    rt_key_mul(e, 2, 0, 1, 0);                  /* %16 square.yaml:7 square */
-    rt_mod_down(e, 0, 2, 0);                    /* %17 square.yaml:7 square */
+    rt_mul(e, 2, 0, 0);                         /* %14 square.yaml:7 square */
+    rt_decompose(e, 0, 2);                      /* %15 square.yaml:7 square */
+    rt_key_mul(e, 1, 0, 2, 0);                  /* %16 square.yaml:7 square */
+    rt_mod_down(e, 0, 1, 0);                    /* %17 square.yaml:7 square */
 }
 
 static void layer_last(rt_eval *e)
 {
-    rt_decompose(e, 1, 0);                      /* %18 square.yaml:9 last */
+    rt_decompose(e, 2, 0);                      /* %18 square.yaml:9 last */
     static const uint32_t out_26[] = {3};
     static const struct rt_baby baby_26[] = {
-        {1, 0, 16},                             /* %22 = key_mul of %17 */
-        {1, 0, 2033},                           /* %23 = key_mul of %17 */
-        {1, 0, 2036},                           /* %24 = key_mul of %17 */
-        {1, 0, 2037},                           /* %25 = key_mul of %17 */
-        {UINT32_MAX, 2, 0},                     /* %16 */
-        {1, 0, 1},                              /* %19 = key_mul of %17 */
-        {1, 0, 4},                              /* %20 = key_mul of %17 */
-        {1, 0, 5},                              /* %21 = key_mul of %17 */
+        {2, 0, 16},                             /* %22 = key_mul of %17 */
+        {2, 0, 2033},                           /* %23 = key_mul of %17 */
+        {2, 0, 2036},                           /* %24 = key_mul of %17 */
+        {2, 0, 2037},                           /* %25 = key_mul of %17 */
+        {UINT32_MAX, 1, 0},                     /* %16 */
+        {2, 0, 1},                              /* %19 = key_mul of %17 */
+        {2, 0, 4},                              /* %20 = key_mul of %17 */
+        {2, 0, 5},                              /* %21 = key_mul of %17 */
     };
     static const uint32_t plain_26[] = {
         /* %26 */
         10, 11, 12, 13, 14, 15, 16, 17,
     };
     rt_transform(e, out_26, 1, baby_26, 8, plain_26); /* %26 square.yaml:9 last */
-    rt_mod_down(e, 0, 3, 1);                    /* %27 square.yaml:9 last */
-    rt_padd(e, 0, 0, 18);                       /* %28 square.yaml:9 last */
+    rt_mod_down(e, 3, 3, 1);                    /* %27 square.yaml:9 last */
+    rt_padd(e, 3, 3, 18);                       /* %28 square.yaml:9 last */
 }
 
 static const uint64_t reg_words[] = {
-    24576, 40960, 40960, 32768,
+    24576, 49152, 32768, 24576,
 };
 static const struct rt_layer layers[] = {
-    {"conv", 6, layer_conv, 464184.0},
-    {"square", 7, layer_square, 72696.0},
-    {"last", 9, layer_last, 247044.0},
+    {"conv", 6, layer_conv, 528387.0},
+    {"square", 7, layer_square, 157368.0},
+    {"last", 9, layer_last, 279128.0},
 };
 static const uint32_t input_regs[] = {
     0,
 };
 static const uint32_t output_regs[] = {
-    0,
+    3,
 };
 
 extern const struct rt_interface weft_interface;
