@@ -116,8 +116,10 @@ def finish(options, job):
     metadata = {"made_by": "examples/sft", "degree": options.degree, "seed": options.seed, "epochs": options.epochs}
     lines = export.export(job.student, options.output, job.data, job.held_back, job.test, options.padding_mode,
                           metadata)
-    minutes, cpu_minutes = (sum(row.get(key, 0) for row in job.rows) / 60 for key in ("seconds", "cpu_seconds"))
-    lines.append("trained in %.0f min, %.0f of processor time; seed %d" % (minutes, cpu_minutes, options.seed))
+    minutes = sum(row["seconds"] for row in job.rows) / 60
+    used = [row["cpu_seconds"] for row in job.rows[1:] if "cpu_seconds" in row]
+    processor = ", %.0f of processor time" % (sum(used) / 60) if len(used) == len(job.rows) - 1 else ""
+    lines.append("trained in %.0f min%s; seed %d" % (minutes, processor, options.seed))
     print("\n".join(lines))
     with open(os.path.join(options.output, "report.txt"), "w", encoding="utf-8") as f:
         f.write("\n".join(lines) + "\n")
