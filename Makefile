@@ -48,6 +48,7 @@ packages:
 $(BUILD)/obj/%_avx2.o: ISA := -mavx2 -mfma
 $(BUILD)/obj/%_avx512.o: ISA := -mavx512f -mavx512dq -mavx512vl -mavx512ifma
 $(BUILD)/obj/runtime/%.o: SPEED := -O3 -fno-math-errno
+$(BUILD)/obj/backends/sim/%.o: SPEED := -O3 -fno-math-errno
 $(BUILD)/obj/tests/bench/%.o: SPEED := -O3
 $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)

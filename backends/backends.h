@@ -28,8 +28,16 @@ void sim_run(struct prog *p, const struct sim_options *o, const double *image, d
 /* For many images: prepares plaintexts once. Lives in its own arena. */
 struct sim *sim_open(struct prog *p);
 void sim_image(struct sim *s, const struct sim_options *o, const double *image, double *result);
+/* The same of a network of stage nn that the program carries: sim_reference_nodes(), or packed */
+struct sim *sim_open_network(struct prog *p, const struct nodes *nodes);
+/* `count` images, faster than one after the other. The hook gets several at once: value k of image j of
+ * them at [k * lanes + j], len counts all. */
+void sim_images(struct sim *s, const struct sim_options *o, const double *const *images,
+                double *const *results, uint32_t count);
 void sim_close(struct sim *s);
 
+/* Nodes of the reference network: prog.reference, or those of an nn-stage program itself. */
+const struct nodes *sim_reference_nodes(const struct prog *p);
 /* The reference network (prog.reference, or an nn-stage program itself) straight from the definitions. */
 void sim_reference(struct prog *p, const double *image, double *result);
 
@@ -54,6 +62,37 @@ struct c_output {
  * NULL when the program carries no reference network).
  */
 void c_emit(struct prog *p, const double *node_ns, struct c_output *out, struct arena *a);
+
+/*
+ * What the layers of a ckks program take. A row is a layer, or the bootstraps after it; steps are the
+ * functions of the C program in the order in which they run, several a row where the schedule comes back.
+ */
+struct layer_row {
+    const char *layer; /* "program": nodes of no layer */
+    struct loc loc;
+    bool bootstrap;
+    double ns;                     /* predicted; 0 without node_ns */
+    int32_t level_in, level_out;
+    double scale_bits;             /* log2 of the scale of the result */
+    uint32_t rotations;
+    uint32_t key_switches;         /* products with a key: rotations, relinearisations, ... */
+    uint32_t decompositions;
+    uint32_t pt_products;
+    uint32_t offsets;              /* different rotations between operand and result of its maps */
+    uint32_t period;               /* of its plaintexts, the longest; 0: it has none */
+    uint32_t num_ct;               /* of its result; of bootstraps, how many */
+    double fill;                   /* share of their slots that hold the tensor */
+};
+struct layer_step {
+    uint32_t first, last; /* nodes; those before `first` and after the last step belong to this one */
+    uint32_t row;
+};
+struct layer_rows {
+    struct layer_row *row;
+    struct layer_step *step;
+    uint32_t len, num_steps;
+};
+struct layer_rows c_layer_rows(const struct prog *p, const double *node_ns, struct arena *a);
 
 /* ---- dot/ ----------------------------------------------------------------------------------- */
 void dot_emit(const struct prog *p, struct str *out);

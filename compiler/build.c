@@ -46,12 +46,8 @@ static void build_program(struct driver *d, struct prog *p)
     if (p->error_bound == 0) {
         p->error_bound = predicted_error(d, p);
     }
-    double *node_ns = arena_array(d->a, p->nodes.len, sizeof *node_ns);
-    for (uint32_t i = 0; i < p->nodes.len; i++) {
-        node_ns[i] = cost_node(p, &p->nodes.at[i]);
-    }
     struct c_output out;
-    c_emit(p, node_ns, &out, d->a);
+    c_emit(p, estimate_node_ns(p, d->a), &out, d->a);
     struct generated g = generated_sources(&out.model_c, &out.interface_c, &out.clear_c, &out.data);
     const char *keep = c->keep_c       ? c->keep_c
                        : c->save_temps ? arena_printf(d->a, "%s-c", c->output)
@@ -69,6 +65,19 @@ static void build_program(struct driver *d, struct prog *p)
     }
 }
 
+void build_quietly(const struct driver *d, struct prog *p, const char *path)
+{
+    struct cli c = *d->cli;
+    struct driver mine = *d;
+    c.output = path;
+    c.emit = EMIT_EXE;
+    c.quiet = true;
+    c.stats = STATS_NONE;
+    mine.cli = &c;
+    link_check(d->a, &c);
+    build_program(&mine, p);
+}
+
 int cmd_build(const struct cli *c)
 {
     static const enum stage stage_of[] = {[EMIT_EXE] = STAGE_CKKS,
@@ -76,6 +85,9 @@ int cmd_build(const struct cli *c)
                                           [EMIT_NN] = STAGE_NN,
                                           [EMIT_SLOT] = STAGE_SLOT,
                                           [EMIT_CKKS] = STAGE_CKKS};
+    if (c->estimate) {
+        return cmd_estimate(c);
+    }
     struct arena *a = arena_new();
     struct driver d = driver_open(c, a);
     if (c->emit <= EMIT_C) {
@@ -87,6 +99,9 @@ int cmd_build(const struct cli *c)
         images_open(&p->model, c->images, 0); /* its mistakes before the long part */
     }
     p = run_to(&d, p, next, c->emit == EMIT_DOT ? c->stage : stage_of[c->emit], &last);
+    if (c->check && p->num_points == 0 && p->num_regs > 0) {
+        find_checkpoints(&d, p);
+    }
     struct str text;
     str_init(&text, a);
     if (c->emit <= EMIT_C) {

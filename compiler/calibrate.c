@@ -14,6 +14,7 @@
  * change nothing. A larger range costs precision (a bit for each factor of two), not time.
  */
 enum { SAMPLES = 16, MARGIN = 2 };
+#define MOST_RANGE  0x1p30
 #define LEAST_RANGE 0x1p-4 /* below it, the rounding of the data scale is what counts */
 
 struct reached {
@@ -34,7 +35,8 @@ static void look(void *ctx, uint32_t index, const struct node *n, const double *
 
 static bool lacks_range(const struct node *n)
 {
-    return n->op == OP_bootstrap && !node_attr(n, KEY_range);
+    /* what is seen here are real parts */
+    return n->op == OP_bootstrap && !node_attr(n, KEY_range) && !node_attr(n, KEY_complex);
 }
 
 /* splitmix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014) */
@@ -57,28 +59,41 @@ static void random_picture(const struct model *m, uint64_t *state, double *x)
     }
 }
 
-static void run_samples(const struct driver *d, struct prog *p, struct reached *r)
+const double **sample_pictures(const struct driver *d, const struct model *m, uint32_t most,
+                               uint32_t *count)
 {
-    const struct model *m = &p->model;
     const char *path = d->cli->images;
     size_t pixels = (size_t)m->input[0] * m->input[1] * m->input[2];
-    double *x = arena_array(d->a, pixels, sizeof *x);
-    double *result = arena_array(d->a, m->num_outputs, sizeof *result);
-    struct images images = {.len = SAMPLES};
+    const double **picture = arena_array(d->a, most, sizeof *picture);
+    struct images images = {.len = most};
     if (path) {
-        images = images_open(m, path, SAMPLES);
+        images = images_open(m, path, most);
     }
-    struct sim_options o = {.hook = look, .ctx = r};
-    struct sim *s = sim_open(p);
     uint64_t state = 0x57454654; /* the same pictures every time */
     for (uint64_t i = 0; i < images.len; i++) {
+        double *x = arena_array(d->a, pixels, sizeof *x);
         if (path) {
             images_get(&images, m, i, x);
         } else {
             random_picture(m, &state, x);
         }
-        sim_image(s, &o, x, result);
+        picture[i] = x;
     }
+    *count = (uint32_t)images.len;
+    return picture;
+}
+
+static void run_samples(const struct driver *d, struct prog *p, struct reached *r)
+{
+    uint32_t count;
+    const double **picture = sample_pictures(d, &p->model, SAMPLES, &count);
+    double **result = arena_array(d->a, count, sizeof *result);
+    for (uint32_t i = 0; i < count; i++) {
+        result[i] = arena_array(d->a, p->model.num_outputs, sizeof *result[i]);
+    }
+    struct sim_options o = {.hook = look, .ctx = r};
+    struct sim *s = sim_open(p);
+    sim_images(s, &o, picture, result, count);
     sim_close(s);
 }
 
@@ -105,19 +120,31 @@ void calibrate(const struct driver *d, struct prog *p)
     }
     struct reached r = {arena_array(d->a, p->nodes.len, sizeof *r.max)};
     double *range = arena_array(d->a, p->nodes.len, sizeof *range);
-    run_samples(d, p, &r);
+    bool invented = weights_are_invented(p->weights), guessed = false;
+    if (!invented) {
+        run_samples(d, p, &r);
+    }
     for (uint32_t i = 0; i < p->nodes.len; i++) {
         const struct node *n = &p->nodes.at[i];
         if (!lacks_range(n)) {
             continue;
         }
         double max = reached_in_layer(p, &r, n->layer);
-        if (!(max <= 0x1p30)) {
+        if (d->cli->estimate && (invented || (!d->cli->images && !(max <= MOST_RANGE)))) {
+            range[i] = 1; /* sizes and times hardly depend on it */
+            guessed = guessed || !invented;
+            continue;
+        }
+        if (!(max <= MOST_RANGE)) {
             diag_fatal(n->loc, "layer '%s': values reach %.3g on %s, which no bootstrap carries%s",
                        n->layer, max, d->cli->images ? "the sample pictures" : "random pictures",
                        d->cli->images ? "" : "; give pictures of the right kind with --images");
         }
         range[i] = max > LEAST_RANGE / MARGIN ? exp2(ceil(log2(MARGIN * max))) : LEAST_RANGE;
+    }
+    if (guessed) {
+        diag_warning(NO_LOC, "random pictures leave the range of the polynomials: bootstraps are planned "
+                             "for values up to 1; give pictures with --images");
     }
     for (uint32_t i = 0; i < p->nodes.len; i++) {
         struct node *n = &p->nodes.at[i];
@@ -125,7 +152,7 @@ void calibrate(const struct driver *d, struct prog *p)
             continue;
         }
         node_set_real(p, n, KEY_range, range[i]);
-        if (d->cli->opts.explain) {
+        if (d->cli->opts.explain && !invented) {
             diag_note(n->loc, "bootstrap after layer '%s': values reach %.3g on %s; range %g",
                       n->layer, r.max[i],
                       d->cli->images ? "the sample pictures" : "random pictures", range[i]);

@@ -108,6 +108,8 @@ struct front {
     const char *folder; /* "" or "dir/": where the files that it names are */
     const struct yaml *root;
     struct weights *weights; /* NULL: none named */
+    bool planning;           /* a missing weights file is no mistake */
+    bool inventing;          /* and it is missing */
     struct loc weights_loc;
     struct map places; /* where something was already reported */
     bool printed;      /* the last front_error() was */
@@ -144,6 +146,8 @@ const char *front_path(struct front *f, const char *name);
 struct prog *model_load(struct arena *a, const char *path);
 /* The same from text in memory; path is for messages and to find the files that it names. */
 struct prog *model_parse(struct arena *a, const char *path, const char *text, size_t len);
+/* The same for a plan: a weights file that is not there is replaced by invented, dense weights. */
+struct prog *model_parse_plan(struct arena *a, const char *path, const char *text, size_t len);
 
 /* ---- blocks.c, graph.c ---------------------------------------------------------------------- */
 
@@ -239,6 +243,12 @@ enum tensor_use {
 /* *out is NULL when there is none. False after reporting a missing tensor or bad values. */
 bool layer_tensor(struct front *f, const struct layer *l, const char *key, const char *suffix,
                   enum tensor_use use, const struct weights_tensor **out);
+/* Where a plan is made without the weights file: invents the tensor that layer_tensor() then finds;
+ * `most` as of weights_invent(). Elsewhere nothing. False after reporting. */
+bool layer_tensor_plan(struct front *f, const struct layer *l, const char *key, const char *suffix,
+                       enum tensor_use use, uint32_t rank, const uint32_t *dims, double most);
+/* Such a plan needs this key, which otherwise only repeats what the weight says. */
+bool layer_plan_key(struct front *f, const struct layer *l, const char *key);
 /* Reports a tensor of another shape; dims 0 match anything. */
 bool layer_tensor_shape(struct front *f, const struct layer *l, const char *key,
                         const struct weights_tensor *t, uint32_t rank, const uint32_t *dims,
@@ -251,7 +261,7 @@ const char *tensor_shape_text(struct arena *a, const struct weights_tensor *t);
 
 /* ---- opts.c: the command line --------------------------------------------------------------- */
 
-enum command { CMD_BUILD, CMD_OPT, CMD_SIM, CMD_RANGES, CMD_CHECK, NUM_COMMANDS };
+enum command { CMD_BUILD, CMD_ESTIMATE, CMD_OPT, CMD_SIM, CMD_EVAL, CMD_RANGES, CMD_CHECK, NUM_COMMANDS };
 enum emit { EMIT_EXE, EMIT_C, EMIT_NN, EMIT_SLOT, EMIT_CKKS, EMIT_DOT };
 enum stats_form { STATS_NONE, STATS_TEXT, STATS_JSON };
 
@@ -268,6 +278,12 @@ struct cli {
     const char *dump_after[MAX_DUMPS];
     uint32_t num_dumps;
     bool dump_all, time_passes, list_passes, noise, quiet, save_temps;
+    bool estimate;      /* --estimate of build, or the command itself */
+    bool json, compare; /* of an estimate */
+    const char *program; /* --program of eval, or NULL */
+    bool encrypted, resume; /* of eval */
+    bool check;          /* --check of build */
+    int64_t count;       /* images to encrypt; 0: the default */
     const char *dump_dir;
     enum stats_form stats;
     const char *cc;     /* --cc, or NULL */
@@ -313,28 +329,104 @@ double driver_seconds(void); /* monotonic */
 /* ---- the commands --------------------------------------------------------------------------- */
 
 int cmd_build(const struct cli *c);
+int cmd_estimate(const struct cli *c);
 int cmd_opt(const struct cli *c);
 int cmd_sim(const struct cli *c);
+int cmd_eval(const struct cli *c);
 int cmd_ranges(const struct cli *c);
 int cmd_check(const struct cli *c);
 
 /* calibrate.c: gives every bootstrap that has no range the one that its values have on pictures of
  * --images, or on random ones */
 void calibrate(const struct driver *d, struct prog *p);
+/* The first pictures of --images, or random ones, as the network sees them */
+const double **sample_pictures(const struct driver *d, const struct model *m, uint32_t most,
+                               uint32_t *count);
+
+/* checkpoints.c: finds where the program has the tensors of its packed network, and how wrong they may be */
+void find_checkpoints(const struct driver *d, struct prog *p);
+
+/* build.c: the program `path` and the files beside it, from a program after its last pass */
+void build_quietly(const struct driver *d, struct prog *p, const char *path);
 
 /* images.c: a file of pictures */
 struct images {
     const uint8_t *bytes;
-    uint64_t len;
-    size_t pixels; /* values of one picture */
+    uint64_t len;     /* that were asked for */
+    uint64_t in_file; /* all */
+    size_t pixels;    /* values of one picture */
 };
 /* limit: at most so many; 0: all */
 struct images images_open(const struct model *m, const char *path, int64_t limit);
 /* Picture i as the network sees it, [C][H][W]; its label. */
 uint32_t images_get(const struct images *images, const struct model *m, uint64_t i, double *x);
 
-/* report.c: the summary of a build */
+/* score.c: one way of computing a network against the network on plain numbers. Zero to begin. */
+enum { SCORE_LEAST = -40, SCORE_MOST = 8, SCORE_BINS = SCORE_MOST - SCORE_LEAST };
+struct score {
+    uint64_t images, right, clear_right, agree;
+    double worst_margin; /* between the clear network's two best, where the classes differ */
+    uint64_t values;     /* results, num_outputs an image */
+    double max_error, sum_error;
+    uint64_t bin[SCORE_BINS]; /* of |error| from 2^(SCORE_LEAST + k) on; the ends take the rest */
+};
+uint32_t score_top(const double *v, uint32_t len);
+double score_margin(const double *v, uint32_t len); /* of the best over the second; infinite of one */
+void score_class(struct score *s, uint32_t label, uint32_t top, uint32_t clear_top, double margin);
+void score_error(struct score *s, double error);
+/* Both, of one picture's results */
+void score_add(struct score *s, uint32_t label, const double *result, const double *clear,
+               uint32_t len);
+double score_percent(uint64_t part, uint64_t all);
+/* 95 % confidence interval of a share, in [0, 1]; all > 0 */
+void score_interval(uint64_t part, uint64_t all, double *low, double *high);
+
+/* survey.c: what reaches the activations of a network */
+struct activation {
+    const struct node *node; /* the first that reads the value */
+    uint32_t source;         /* node whose value is looked at */
+    uint32_t channels;
+    size_t plane;
+    double *min, *max;    /* [channels] */
+    uint64_t *bin;        /* [channels][BINS] */
+    double *low, *high;   /* [channels] of training, or NULL: not known */
+    uint64_t left;        /* pictures that left it */
+    uint32_t worst;       /* channel and value that are furthest outside */
+    double excess, value; /* in units of the training range's size */
+    bool outside;         /* the picture in work does */
+};
+
+struct survey {
+    struct activation *act;
+    uint32_t num_acts, cap_acts;
+    uint32_t *act_of; /* [nodes.len] activation that looks at a node, or NONE */
+};
+
+/* Every polynomial and every square of the network `nodes`; a value that two of them read is looked at once. */
+struct survey survey_network(struct prog *p, const struct nodes *nodes);
+/* The simulator's hook, with the survey as its context */
+void survey_look(void *survey, uint32_t index, const struct node *n, const double *value,
+                 size_t len);
+void survey_next(struct survey *s); /* after each picture */
+/* What a share of the values of a channel does not exceed, at most 4.4 % too far from 0 */
+double survey_quantile(const struct activation *a, uint32_t c, double share);
+void survey_warn(const struct survey *s, uint64_t pictures);
+
+/* report.c: the summary of a plan, and of a build; "69.3 MiB" */
+const char *bytes_text(struct arena *a, uint64_t n);
+void report_plan(FILE *to, const struct prog *p);
 void report_build(FILE *to, const struct prog *p, const struct cli *c, double seconds);
+
+/* estimate.c: what a program will take, read off the program as ckks_regs left it */
+double *estimate_node_ns(const struct prog *p, struct arena *a); /* predicted time of every node */
+/* Sizes of files, with all that is in them beside the numbers */
+struct file_bytes {
+    uint64_t keys, image, result;
+};
+struct file_bytes estimate_files(const struct prog *p);
+/* beside: the same model with the multiplexed layout, or NULL. JSON is one object. */
+void estimate_text(FILE *to, const struct prog *p, const struct prog *beside);
+char *estimate_json(const struct prog *p, const struct prog *beside); /* to be freed */
 
 /* link.c: run the C compiler on the generated sources and put the binaries in place */
 enum {

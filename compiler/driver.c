@@ -128,7 +128,8 @@ struct prog *driver_load(struct driver *d, uint32_t *next)
         prog_verify(p, NULL);
         *next = next_pass(p, text, m.size);
     } else {
-        p = model_parse(d->a, path, text, m.size);
+        p = d->cli->command == CMD_ESTIMATE ? model_parse_plan(d->a, path, text, m.size)
+                                            : model_parse(d->a, path, text, m.size);
         dump(d, p, NONE, "front");
     }
     if (d->cli->from) {

@@ -18,7 +18,7 @@ struct images images_open(const struct model *m, const char *path, int64_t limit
             path, file.size, record);
     }
     images.bytes = file.data;
-    images.len = file.size / record;
+    images.len = images.in_file = file.size / record;
     if (limit > 0 && (uint64_t)limit < images.len) {
         images.len = (uint64_t)limit;
     }

@@ -70,7 +70,7 @@ const struct layer_op layer_ops[] = {
      1,
      1,
      {NULL},
-     {"coefficients", "coeff", "coeff_order"},
+     {"coefficients", "coeff", "coeff_order", "degree"},
      op_poly},
 };
 const uint32_t num_layer_ops = sizeof layer_ops / sizeof *layer_ops;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "compiler.h"
 
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- reports -------------------------------------------------------------------------------- */
 
@@ -193,10 +195,19 @@ static void read_input(struct front *f)
     f->p->model.std = read_channels(f, y, "std", 1, true);
 }
 
+static void invent_weights(struct front *f)
+{
+    f->inventing = true;
+    f->weights = f->p->weights = weights_invented(f->a);
+}
+
 static void read_weights(struct front *f)
 {
     const struct yaml *y = yaml_get(f->root, "weights");
     if (!y) {
+        if (f->planning) {
+            invent_weights(f);
+        }
         return;
     }
     f->weights_loc = y->loc;
@@ -206,6 +217,10 @@ static void read_weights(struct front *f)
         return;
     }
     const char *path = front_path(f, y->text), *why = "";
+    if (f->planning && access(path, F_OK) != 0 && errno == ENOENT) {
+        invent_weights(f);
+        return;
+    }
     if (!weights_open(f->a, path, &f->weights, &why)) {
         front_error(f, y->loc, "weights file %s: %s", yaml_describe(f->a, y), why);
         f->weights = NULL;
@@ -365,9 +380,9 @@ static void read_network(struct front *f)
     finish(f, output, y ? y->loc : f->layers[output].entry->loc);
 }
 
-struct prog *model_parse(struct arena *a, const char *path, const char *text, size_t len)
+static struct prog *parse(struct arena *a, const char *path, const char *text, size_t len, bool plan)
 {
-    struct front f = {.a = a, .p = prog_new(a, STAGE_NN), .path = path};
+    struct front f = {.a = a, .p = prog_new(a, STAGE_NN), .path = path, .planning = plan};
     const char *slash = strrchr(path, '/');
     f.folder = slash ? arena_strndup(a, path, (size_t)(slash - path) + 1) : "";
     struct map *maps[] = {&f.places, &f.names, &f.blocks, &f.used_blocks, &f.checked};
@@ -381,6 +396,16 @@ struct prog *model_parse(struct arena *a, const char *path, const char *text, si
     read_network(&f);
     prog_verify(f.p, "the front end");
     return f.p;
+}
+
+struct prog *model_parse(struct arena *a, const char *path, const char *text, size_t len)
+{
+    return parse(a, path, text, len, false);
+}
+
+struct prog *model_parse_plan(struct arena *a, const char *path, const char *text, size_t len)
+{
+    return parse(a, path, text, len, true);
 }
 
 struct prog *model_load(struct arena *a, const char *path)

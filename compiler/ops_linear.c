@@ -2,13 +2,15 @@
 /* Builders of the operators that are linear in their input. */
 #include "compiler.h"
 
+#include <math.h>
 #include <string.h>
 
 /* `bias`, where there is one: false after reporting. */
 static bool add_bias(struct front *f, const struct layer *l, struct build *b, uint32_t channels)
 {
     const struct weights_tensor *t;
-    if (!layer_tensor(f, l, "bias", "bias", TENSOR_OPTIONAL, &t)) {
+    if (!layer_tensor_plan(f, l, "bias", "bias", TENSOR_OPTIONAL, 1, &channels, 1) ||
+        !layer_tensor(f, l, "bias", "bias", TENSOR_OPTIONAL, &t)) {
         return false;
     }
     if (t) {
@@ -62,6 +64,30 @@ static bool read_groups(struct front *f, const struct layer *l, uint32_t channel
     return true;
 }
 
+/* A weight of the shape that the keys say, for a plan without weights */
+static bool plan_conv_weight(struct front *f, const struct layer *l, const struct type *in)
+{
+    int64_t groups, out = 0, kernel[2] = {0, 0};
+    if (!f->inventing) {
+        return true;
+    }
+    if (!read_groups(f, l, in->dims[0], &groups) || !layer_plan_key(f, l, "kernel") ||
+        !layer_plan_key(f, l, "out_channels") ||
+        !layer_pair(f, l, "kernel", "rows, columns", 1, MAX_WINDOW, kernel) ||
+        !layer_int(f, l, "out_channels", 1, MAX_CHANNELS, &out)) {
+        return false;
+    }
+    uint32_t dims[4] = {(uint32_t)out, (uint32_t)(in->dims[0] / groups), (uint32_t)kernel[0],
+                        (uint32_t)kernel[1]};
+    if ((uint64_t)dims[0] * dims[1] * dims[2] * dims[3] > MAX_ELEMENTS) {
+        layer_error(f, l, l->entry->loc, "a weight of %ux%ux%ux%u is too large", (unsigned)dims[0],
+                    (unsigned)dims[1], (unsigned)dims[2], (unsigned)dims[3]);
+        return false;
+    }
+    return layer_tensor_plan(f, l, "weight", "weight", TENSOR_REQUIRED, 4, dims,
+                             1 / sqrt((double)dims[1] * dims[2] * dims[3]));
+}
+
 /* The weight's shape against the input, the groups and what the layer says of it. */
 static bool check_conv_weight(struct front *f, const struct layer *l, const struct type *in,
                               const struct weights_tensor *w, int64_t groups)
@@ -107,7 +133,7 @@ uint32_t op_conv2d(struct front *f, const struct layer *l, const uint32_t *in)
     const struct weights_tensor *w;
     int64_t groups, mode = WRAP_ZEROS;
     struct window win = {.stride = {1, 1}, .dilation = {1, 1}};
-    if (!layer_tensor(f, l, "weight", "weight", TENSOR_REQUIRED, &w) ||
+    if (!plan_conv_weight(f, l, t) || !layer_tensor(f, l, "weight", "weight", TENSOR_REQUIRED, &w) ||
         !read_groups(f, l, t->dims[0], &groups) || !check_conv_weight(f, l, t, w, groups) ||
         !layer_pair(f, l, "stride", "rows, columns", 1, MAX_WINDOW, win.stride) ||
         !layer_pair(f, l, "dilation", "rows, columns", 1, MAX_WINDOW, win.dilation) ||
@@ -133,11 +159,32 @@ uint32_t op_conv2d(struct front *f, const struct layer *l, const uint32_t *in)
     return layer_node(f, l, &b, OP_conv2d, in, 1);
 }
 
+static bool plan_linear_weight(struct front *f, const struct layer *l, const struct type *in)
+{
+    int64_t out = 0;
+    if (!f->inventing) {
+        return true;
+    }
+    if (!layer_plan_key(f, l, "out_features") ||
+        !layer_int(f, l, "out_features", 1, MAX_CHANNELS, &out)) {
+        return false;
+    }
+    uint32_t dims[2] = {(uint32_t)out, in->dims[0]};
+    if ((uint64_t)dims[0] * dims[1] > MAX_ELEMENTS) {
+        layer_error(f, l, l->entry->loc, "a weight of %ux%u is too large", (unsigned)dims[0],
+                    (unsigned)dims[1]);
+        return false;
+    }
+    return layer_tensor_plan(f, l, "weight", "weight", TENSOR_REQUIRED, 2, dims,
+                             1 / sqrt((double)dims[1]));
+}
+
 uint32_t op_linear(struct front *f, const struct layer *l, const uint32_t *in)
 {
     const struct type *t = value_type(f, in[0]);
     const struct weights_tensor *w;
-    if (!layer_tensor(f, l, "weight", "weight", TENSOR_REQUIRED, &w)) {
+    if (!plan_linear_weight(f, l, t) ||
+        !layer_tensor(f, l, "weight", "weight", TENSOR_REQUIRED, &w)) {
         return NONE;
     }
     if (t->dims[1] != 1 || t->dims[2] != 1) {
@@ -163,7 +210,11 @@ static bool norm_tensor(struct front *f, const struct layer *l, const char *key,
                         double otherwise, uint32_t channels, const struct weights_tensor **t,
                         uint32_t *constant)
 {
-    if (!layer_tensor(f, l, key, key,
+    /* a variance is positive */
+    bool variance = strcmp(key, "running_var") == 0;
+    if (!layer_tensor_plan(f, l, key, key, optional ? TENSOR_OPTIONAL : TENSOR_REQUIRED, 1, &channels,
+                           variance ? -1 : 1) ||
+        !layer_tensor(f, l, key, key,
                       optional && yaml_get(l->entry, key) ? TENSOR_OPTIONAL : TENSOR_REQUIRED, t)) {
         return false;
     }

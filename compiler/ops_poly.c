@@ -52,8 +52,21 @@ static uint32_t tensor_coefficients(struct front *f, const struct layer *l, uint
     enum { BY_DEGREE, BY_CHANNEL };
     int64_t order = BY_DEGREE;
     const struct weights_tensor *t;
-    if (!layer_tensor(f, l, "coeff", "coeff", TENSOR_REQUIRED, &t) ||
-        !layer_word(f, l, "coeff_order", orders, &order)) {
+    int64_t degree = 0;
+    uint32_t dims[2] = {0, channels};
+    if (!layer_plan_key(f, l, "degree") || !layer_int(f, l, "degree", 1, MAX_DEGREE, &degree)) {
+        return NONE;
+    }
+    dims[0] = (uint32_t)degree + 1;
+    if (!layer_word(f, l, "coeff_order", orders, &order)) {
+        return NONE;
+    }
+    if (order == BY_CHANNEL) {
+        dims[1] = dims[0];
+        dims[0] = channels;
+    }
+    if (!layer_tensor_plan(f, l, "coeff", "coeff", TENSOR_REQUIRED, 2, dims, 0.5) ||
+        !layer_tensor(f, l, "coeff", "coeff", TENSOR_REQUIRED, &t)) {
         return NONE;
     }
     uint32_t want[2] = {0, channels};
@@ -77,6 +90,12 @@ static uint32_t tensor_coefficients(struct front *f, const struct layer *l, uint
                     MAX_DEGREE);
         return NONE;
     }
+    if (degree != 0 && count != degree + 1) {
+        layer_error(f, l, layer_place(l, "degree"),
+                    "'degree' is %d, but the tensor '%s' has %u coefficients", (int)degree, t->name,
+                    (unsigned)count);
+        return NONE;
+    }
     uint32_t c = layer_tensor_const(f, l, t);
     if (t->rank == 2 && order == BY_CHANNEL) {
         struct build b = build_at(f->p, l->entry->loc, l->name);
@@ -90,6 +109,7 @@ uint32_t op_poly(struct front *f, const struct layer *l, const uint32_t *in)
     const struct yaml *given = yaml_get(l->entry, "coefficients");
     const char *both = yaml_get(l->entry, "coeff")         ? "coeff"
                        : yaml_get(l->entry, "coeff_order") ? "coeff_order"
+                       : yaml_get(l->entry, "degree")      ? "degree"
                                                            : NULL;
     if (given && both) {
         layer_error(f, l, layer_place(l, both),

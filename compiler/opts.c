@@ -24,6 +24,17 @@ enum cli_option {
     OPT_COST,
     OPT_BOOTSTRAP,
     OPT_BOOT_LEVELS,
+    OPT_BOOT_PRECISION,
+    OPT_BOOT_PAIRS,
+    OPT_LAYOUT,
+    OPT_ESTIMATE,
+    OPT_JSON,
+    OPT_COMPARE,
+    OPT_ENCRYPTED,
+    OPT_PROGRAM,
+    OPT_RESUME,
+    OPT_COUNT,
+    OPT_CHECK,
     OPT_EXPLAIN,
     OPT_DUMP_AFTER,
     OPT_DUMP_ALL,
@@ -36,7 +47,9 @@ enum cli_option {
 static const char *const emit_names[] = {"exe", "c", "nn", "slot", "ckks", "dot", NULL};
 static const char *const stage_names[] = {"nn", "slot", "ckks", NULL};
 static const char *const stats_names[] = {"text", "json", NULL};
+static const char *const layout_names[] = {"search", "multiplexed", NULL};
 static const char *const bootstrap_names[] = {"auto", "never", "always", NULL};
+static const char *const pairs_names[] = {"auto", "never", NULL};
 
 static int64_t number(const char *text, int64_t min, int64_t max, const char *what,
                       struct argp_state *state)
@@ -91,6 +104,20 @@ static const struct argp_option common_options[] = {
      .key = OPT_BOOT_LEVELS,
      .arg = "U",
      .doc = "a bootstrap leaves at most U levels for layers (default: what is fastest)"},
+    {.name = "layout",
+     .key = OPT_LAYOUT,
+     .arg = "HOW",
+     .doc = "search: the cheapest layout of every tensor (default); multiplexed: that of Lee et al., for "
+            "comparisons"},
+    {.name = "boot-precision",
+     .key = OPT_BOOT_PRECISION,
+     .arg = "BITS",
+     .doc = "what a bootstrap leaves of its largest values, at most 17 (default: 11); from 12 on it "
+            "takes two levels more"},
+    {.name = "boot-pairs",
+     .key = OPT_BOOT_PAIRS,
+     .arg = "WHEN",
+     .doc = "auto: two ciphertexts share a bootstrap where that is cheaper (default); never"},
     {.name = "cost",
      .key = OPT_COST,
      .arg = "FILE",
@@ -136,6 +163,15 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_BOOT_LEVELS:
         c->opts.boot_levels = (uint32_t)number(arg, 1, 100, "--boot-levels", state);
+        return 0;
+    case OPT_LAYOUT:
+        c->opts.layout = (enum layout_how)word(arg, layout_names, "--layout", state);
+        return 0;
+    case OPT_BOOT_PRECISION:
+        c->opts.boot_precision = (uint32_t)number(arg, 1, 17, "--boot-precision", state);
+        return 0;
+    case OPT_BOOT_PAIRS:
+        c->opts.boot_single = word(arg, pairs_names, "--boot-pairs", state) == 1;
         return 0;
     case OPT_COST:
         c->opts.cost_path = arg;
@@ -196,7 +232,32 @@ static const struct argp_option build_options[] = {
      .arg = "FILE",
      .doc = "records of label and picture from which the error, and the ranges of bootstraps, are "
             "predicted (default: random ones)"},
+    {.name = "estimate",
+     .key = OPT_ESTIMATE,
+     .doc = "say what running it would take, as weft estimate does, and make nothing"},
+    {.name = "json", .key = OPT_JSON, .doc = "with --estimate: as JSON"},
+    {.name = "compare", .key = OPT_COMPARE, .doc = "with --estimate: beside the multiplexed layout"},
+    {.name = "check",
+     .key = OPT_CHECK,
+     .doc = "a program to look for mistakes with: NAME run --check compares every layer"},
     {.name = "quiet", .key = 'q', .doc = "no summary"},
+    {0},
+};
+
+static const struct argp_option estimate_options[] = {
+    {.name = "json", .key = OPT_JSON, .doc = "as JSON"},
+    {.name = "compare",
+     .key = OPT_COMPARE,
+     .doc = "also plan it with the multiplexed layout, and show both"},
+    {.name = "images",
+     .key = OPT_IMAGES,
+     .arg = "FILE",
+     .doc = "records of label and picture from which the ranges of bootstraps are taken (default: random "
+            "ones)"},
+    {.name = "from",
+     .key = OPT_FROM,
+     .arg = "PASS",
+     .doc = "first pass to run on a text (default: the one after the pass that wrote it)"},
     {0},
 };
 
@@ -226,8 +287,28 @@ static const struct argp_option sim_options[] = {
 
 static bool takes_images(enum command command)
 {
-    return command == CMD_SIM || command == CMD_RANGES;
+    return command == CMD_SIM || command == CMD_EVAL || command == CMD_RANGES;
 }
+
+static const struct argp_option eval_options[] = {
+    {.name = "output",
+     .key = 'o',
+     .arg = "FILE",
+     .doc = "write the result as JSON as well; '-': to stdout, alone"},
+    {.name = "limit", .key = OPT_LIMIT, .arg = "N", .doc = "only the first N images"},
+    {.name = "encrypted",
+     .key = OPT_ENCRYPTED,
+     .doc = "also build the program and run it on encrypted images"},
+    {.name = "count", .key = OPT_COUNT, .arg = "N", .doc = "how many of those (default: 10)"},
+    {.name = "program",
+     .key = OPT_PROGRAM,
+     .arg = "NAME",
+     .doc = "run this program, which weft build made of the model, instead of building one"},
+    {.name = "resume", .key = OPT_RESUME, .doc = "go on where an interrupted evaluation stopped"},
+    {.name = "cc", .key = OPT_CC, .arg = "CC", .doc = "C compiler (default: $CC, else cc)"},
+    {.name = "quiet", .key = 'q', .doc = "no progress line"},
+    {0},
+};
 
 static const struct argp_option ranges_options[] = {
     {.name = "output",
@@ -271,6 +352,15 @@ static error_t parse_own(int key, char *arg, struct argp_state *state)
     case OPT_SAVE_TEMPS:
         c->save_temps = true;
         return 0;
+    case OPT_ESTIMATE:
+        c->estimate = true;
+        return 0;
+    case OPT_JSON:
+        c->json = true;
+        return 0;
+    case OPT_COMPARE:
+        c->compare = true;
+        return 0;
     case OPT_PASSES:
         c->passes = arg;
         return 0;
@@ -279,6 +369,21 @@ static error_t parse_own(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_IMAGES:
         c->images = arg;
+        return 0;
+    case OPT_ENCRYPTED:
+        c->encrypted = true;
+        return 0;
+    case OPT_PROGRAM:
+        c->program = arg;
+        return 0;
+    case OPT_RESUME:
+        c->resume = true;
+        return 0;
+    case OPT_COUNT:
+        c->count = number(arg, 1, 1000000, "--count", state);
+        return 0;
+    case OPT_CHECK:
+        c->check = c->opts.check = true;
         return 0;
     case OPT_NOISE:
         c->noise = true;
@@ -300,6 +405,14 @@ static error_t parse_own(int key, char *arg, struct argp_state *state)
             argp_error(state, "no model file given");
         } else if (takes_images(c->command) && !c->images) {
             argp_error(state, "no file of images given");
+        } else if (c->command == CMD_EVAL && !c->encrypted && (c->program || c->count)) {
+            argp_error(state, "%s is for --encrypted", c->program ? "--program" : "--count");
+        } else if (c->estimate && (c->output || c->emit != EMIT_EXE)) {
+            argp_error(state, "--estimate makes nothing: leave -o and --emit out");
+        } else if (!c->estimate && c->command == CMD_BUILD && (c->json || c->compare)) {
+            argp_error(state, "--json and --compare are for --estimate");
+        } else if (c->estimate) {
+            return 0;
         } else if (c->command == CMD_BUILD && !c->output && c->emit <= EMIT_C) {
             argp_error(state, "-o NAME is missing");
         } else if (c->command == CMD_BUILD && c->emit <= EMIT_C &&
@@ -344,6 +457,19 @@ static const struct {
           .args_doc = "MODEL.yaml|PROGRAM.ir IMAGES.bin",
           .doc = "Run the simulator over a file of records (one label byte, then the bytes of the "
                  "picture, channel by channel) and compare with the network on plain numbers."}},
+    [CMD_EVAL] =
+        {"eval",
+         "accuracy on labelled images: clear, simulated and encrypted, side by side",
+         {.options = eval_options,
+          .parser = parse_own,
+          .children = with_common,
+          .args_doc = "MODEL.yaml|PROGRAM.ir IMAGES.bin",
+          .doc = "Run labelled images (records of a label byte and the bytes of the picture, channel by "
+                 "channel: CIFAR-10's own files, for one) through the network on plain numbers, through "
+                 "the compiled program with the modelled noise of encryption and, with --encrypted, "
+                 "through that program on encrypted images. Says where images leave the ranges that "
+                 "activations were made for. The counts are kept in MODEL.eval.state (FILE.state with -o "
+                 "FILE) until the end, so that --resume can go on."}},
     [CMD_RANGES] =
         {"ranges",
          "what reaches a network's activations on pictures",
@@ -353,6 +479,16 @@ static const struct {
           .doc = "Run the network on plain numbers over a file of records, print the range of "
                  "every activation, warn where pictures leave the range of training, and write "
                  "the ranges and quantiles of every channel to a safetensors file."}},
+    [CMD_ESTIMATE] =
+        {"estimate",
+         "what running a model would take: ring, keys, memory, time of every layer",
+         {.options = estimate_options,
+          .parser = parse_own,
+          .children = with_common,
+          .args_doc = "MODEL.yaml|PROGRAM.ir",
+          .doc = "Plan a model and print what its program will take, before anything is built or run. Bytes "
+                 "of keys and ciphertexts are exact. The weights file may be missing: every weight is then "
+                 "taken to be different from zero, and layers must say the sizes that only it knows."}},
     [CMD_CHECK] = {"check",
                    "read a model and report its mistakes",
                    {.parser = parse_own,
@@ -373,7 +509,8 @@ const char *cli_summary(enum command command)
 void cli_parse(struct cli *c, enum command command, int argc, char **argv)
 {
     char name[32];
-    *c = (struct cli){.command = command, .stage = command == CMD_SIM ? STAGE_CKKS : STAGE_NN};
+    *c = (struct cli){.command = command, .stage = command == CMD_SIM ? STAGE_CKKS : STAGE_NN,
+                      .estimate = command == CMD_ESTIMATE};
     snprintf(name, sizeof name, "weft %s", commands[command].name);
     argv[0] = name; /* argp begins every message with it */
     argp_err_exit_status = 2;

@@ -5,7 +5,7 @@
 
 #include "passes.h"
 
-static const char *bytes_text(struct arena *a, uint64_t n)
+const char *bytes_text(struct arena *a, uint64_t n)
 {
     static const char *const unit[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
     double x = (double)n;
@@ -17,7 +17,7 @@ static const char *bytes_text(struct arena *a, uint64_t n)
                   : arena_printf(a, "%.1f %s", x, unit[u]);
 }
 
-void report_build(FILE *to, const struct prog *p, const struct cli *c, double seconds)
+void report_plan(FILE *to, const struct prog *p)
 {
     struct prog_stats s = prog_stats(p);
     struct arena *a = p->arena;
@@ -57,6 +57,12 @@ void report_build(FILE *to, const struct prog *p, const struct cli *c, double se
             bytes_text(a, s.key_bytes_memory), bytes_text(a, s.plaintext_bytes),
             bytes_text(a, s.register_bytes));
     fprintf(to, "time        %.3f s an image predicted, on one thread\n", cost_prog(p) * 1e-9);
+}
+
+void report_build(FILE *to, const struct prog *p, const struct cli *c, double seconds)
+{
+    struct arena *a = p->arena;
+    report_plan(to, p);
     if (p->error_bound > 0) {
         fprintf(to, "error       at most %.2g in a result predicted\n", p->error_bound);
     } else {

@@ -84,13 +84,15 @@ static void report_missing(struct front *f, const struct layer *l, struct loc lo
     }
 }
 
-bool layer_tensor(struct front *f, const struct layer *l, const char *key, const char *suffix,
-                  enum tensor_use use, const struct weights_tensor **out)
+/* What the layer calls the tensor, NULL where it has none; *wanted: a missing one is a mistake. False
+ * after reporting. */
+static bool tensor_name(struct front *f, const struct layer *l, const char *key, const char *suffix,
+                        enum tensor_use use, const char **name, bool *wanted)
 {
-    bool ok, wanted = use == TENSOR_REQUIRED, flag = true;
+    bool ok, flag = true;
     const struct yaml *y = layer_key(f, l, key, &ok);
-    const char *name = arena_printf(f->a, "%s.%s", l->name, suffix);
-    *out = NULL;
+    *wanted = use == TENSOR_REQUIRED || y;
+    *name = arena_printf(f->a, "%s.%s", l->name, suffix);
     if (!ok) {
         return false;
     }
@@ -100,15 +102,56 @@ bool layer_tensor(struct front *f, const struct layer *l, const char *key, const
             return false;
         }
         if (!flag) {
-            return true;
+            *name = NULL;
         }
-        wanted = true;
-    } else if (y) {
-        name = scope_text(f, l->scope, y);
-        wanted = true;
+        return true;
+    }
+    if (y) {
+        *name = scope_text(f, l->scope, y);
+    }
+    return *name != NULL;
+}
+
+bool layer_tensor_plan(struct front *f, const struct layer *l, const char *key, const char *suffix,
+                       enum tensor_use use, uint32_t rank, const uint32_t *dims, double most)
+{
+    const char *name;
+    bool wanted;
+    if (!f->inventing) {
+        return true;
+    }
+    if (!tensor_name(f, l, key, suffix, use, &name, &wanted)) {
+        return false;
+    }
+    if (name) {
+        weights_invent(f->weights, name, (uint8_t)rank, dims, most);
+    }
+    return true;
+}
+
+bool layer_plan_key(struct front *f, const struct layer *l, const char *key)
+{
+    bool ok;
+    if (!f->inventing || layer_key(f, l, key, &ok) || !ok) {
+        return true;
+    }
+    layer_error(f, l, l->entry->loc, "the weights file is not there, and without it '%s' is not known",
+                key);
+    front_hint(f, l->entry->loc, "a plan is possible without weights when the layer says '%s: ...'", key);
+    return false;
+}
+
+bool layer_tensor(struct front *f, const struct layer *l, const char *key, const char *suffix,
+                  enum tensor_use use, const struct weights_tensor **out)
+{
+    const char *name;
+    bool wanted;
+    *out = NULL;
+    if (!tensor_name(f, l, key, suffix, use, &name, &wanted)) {
+        return false;
     }
     if (!name) {
-        return false;
+        return true;
     }
     struct loc loc = layer_place(l, key);
     const struct weights_tensor *t = f->weights ? weights_find(f->weights, name) : NULL;

@@ -252,6 +252,7 @@ struct params {
      * then EvalMod; then CoeffToSlot, the last of which is q_(num_q - 1). */
     uint32_t boot_level;     /* level of the result of a bootstrap */
     uint32_t sparse_weight;  /* nonzero coefficients of the secret under which values are raised */
+    uint32_t arcsine;        /* 3: EvalMod takes the cubic term of the sine away, two levels more; 0 */
 };
 
 /* Same numbers as enum rt_key_kind of the runtime. */
@@ -282,6 +283,13 @@ struct func {
     struct nodes nodes;
 };
 
+/* A place where a program can be compared with the network: after node `node` of it, a CT, ciphertext `part`
+ * of tensor `tensor` (a node of `packed`) is there, wrong by at most `budget`. */
+struct check_point {
+    uint32_t node, tensor, part;
+    double budget;
+};
+
 struct prog {
     struct arena *arena;
     enum stage stage;
@@ -290,6 +298,11 @@ struct prog {
      * once by nn_linear and carried unchanged to the end: what the answer is compared with. Printed
      * as a section of its own; an index space of its own. */
     struct nodes reference;
+    /* With --check: the network as lower_nn_slot found it (stage nn, with layouts), an index space of its own,
+     * and, after the last pass, the places where the program has its tensors. */
+    struct nodes packed;
+    struct check_point *points;
+    uint32_t num_points;
     struct func *funcs;
     uint32_t num_funcs;
     struct layout *layouts;
@@ -321,10 +334,14 @@ struct opts {
     bool insecure;        /* --insecure: toy parameters allowed */
     uint32_t log_n;       /* --log-n: force the ring degree (0: smallest that is secure and fits) */
     uint32_t precision;   /* --precision: bits of the data scale (0: the compiler's choice) */
+    bool check;           /* --check: keep what a debug build compares its layers with */
     bool explain;         /* --explain: say why, on stderr */
     const char *cost_path;/* --cost: figures of the cost model (NULL: built in) */
     enum boot_when { BOOTSTRAP_AUTO, BOOTSTRAP_NEVER, BOOTSTRAP_ALWAYS } bootstrap; /* --bootstrap */
     uint32_t boot_levels; /* --boot-levels: the most that a bootstrap may leave for layers (0: any) */
+    uint32_t boot_precision; /* --boot-precision: bits of the range that its largest values keep (0: default) */
+    bool boot_single;     /* --boot-pairs=never: no two real ciphertexts in one complex bootstrap */
+    enum layout_how { LAYOUT_SEARCH, LAYOUT_MULTIPLEXED } layout; /* --layout */
 };
 
 /* ---- prog.c ------------------------------------------------------------------------------- */
@@ -412,9 +429,10 @@ struct weights_tensor {
     const char *name;
     uint8_t rank;
     uint32_t dims[4]; /* rank <= 4 only; others are listed with rank 255 */
-    enum { DTYPE_F32, DTYPE_F64, DTYPE_F16, DTYPE_BF16, DTYPE_OTHER } dtype;
-    const uint8_t *data; /* into the mapping */
+    enum { DTYPE_F32, DTYPE_F64, DTYPE_F16, DTYPE_BF16, DTYPE_OTHER, DTYPE_INVENTED } dtype;
+    const uint8_t *data; /* into the mapping; of invented ones NULL */
     uint64_t elements;
+    double most; /* INVENTED: bound of the values, negative: all positive */
 };
 /* Maps and checks (header length, JSON, offsets, overlap, sizes); false and *why on a bad file. */
 bool weights_open(struct arena *a, const char *path, struct weights **out, const char **why);
@@ -423,6 +441,13 @@ uint32_t weights_count(const struct weights *w);
 const struct weights_tensor *weights_get(const struct weights *w, uint32_t i);
 uint64_t weights_hash(const struct weights *w); /* XXH3 of the whole file */
 double weights_value(const struct weights_tensor *t, uint64_t i);
+/* In place of a file that is not there, for plans: tensors come into being when they are asked for, with
+ * values that are neither zero nor all the same, at most `most` in size; positive where `most` is negative
+ * (then at most -most). */
+struct weights *weights_invented(struct arena *a);
+const struct weights_tensor *weights_invent(struct weights *w, const char *name, uint8_t rank,
+                                            const uint32_t *dims, double most);
+bool weights_are_invented(const struct weights *w); /* at least one tensor; NULL: no */
 
 /* ---- consts.c: evaluating constants -------------------------------------------------------- */
 
@@ -532,6 +557,8 @@ struct prog_stats {
     double log2_qp;
 };
 struct prog_stats prog_stats(const struct prog *p);
+/* Limbs of a key's b half: what is on disk; twice that in memory */
+uint64_t key_limbs(const struct params *q, const struct key_spec *key);
 struct stats_row { /* what this folder cannot know */
     const char *name;
     double value;

@@ -602,6 +602,32 @@ void padd_plaintext(struct prog *p, const struct node *padd, double *values)
 
 /* ---- the definition ------------------------------------------------------------------------- */
 
+/* Where the tap (kh, kw) of a window finds the element of every output pixel, in a plane; NONE: outside */
+static void tap_sources(const struct lmap *m, const struct lterm *t, uint32_t kh, uint32_t kw,
+                        uint32_t *source)
+{
+    int64_t height = (int64_t)t->in[1] * t->up[0];
+    int64_t width = (int64_t)t->in[2] * t->up[1];
+    for (uint32_t yo = 0; yo < m->out[1]; yo++) {
+        for (uint32_t xo = 0; xo < m->out[2]; xo++, source++) {
+            int64_t r = (int64_t)yo * t->stride[0] + (int64_t)kh * t->dilation[0] - t->pad[0];
+            int64_t s = (int64_t)xo * t->stride[1] + (int64_t)kw * t->dilation[1] - t->pad[2];
+            if (t->wrap == WRAP_SPIRAL) {
+                int64_t flat = floor_mod(r * width + s, height * width);
+                r = flat / width;
+                s = flat % width;
+            } else if (t->wrap == WRAP_CIRCULAR) {
+                r = floor_mod(r, height);
+                s = floor_mod(s, width);
+            } else if (r < 0 || r >= height || s < 0 || s >= width) {
+                *source = NONE;
+                continue;
+            }
+            *source = (uint32_t)(r / t->up[0] * t->in[2] + s / t->up[1]);
+        }
+    }
+}
+
 void lmap_apply(struct prog *p, const struct lmap *m, uint32_t term, const double *x, double *y)
 {
     if (m->dft.first != 0) {
@@ -610,38 +636,25 @@ void lmap_apply(struct prog *p, const struct lmap *m, uint32_t term, const doubl
     const struct lterm *t = &m->term[term];
     const uint32_t *dims = p->consts.at[t->weight].type.dims; /* Ct, Cg, KH, KW */
     const double *w = const_values(p, t->weight);
-    int64_t height = (int64_t)t->in[1] * t->up[0];
-    int64_t width = (int64_t)t->in[2] * t->up[1];
-    for (uint32_t o = 0; o < dims[0]; o++) {
-        for (uint32_t yo = 0; yo < m->out[1]; yo++) {
-            for (uint32_t xo = 0; xo < m->out[2]; xo++) {
-                double sum = 0;
+    size_t plane = (size_t)m->out[1] * m->out[2];
+    size_t in_plane = (size_t)t->in[1] * t->in[2];
+    struct arena *scratch = arena_new();
+    uint32_t *source = arena_array(scratch, plane, sizeof *source);
+    for (uint32_t kh = 0; kh < dims[2]; kh++) {
+        for (uint32_t kw = 0; kw < dims[3]; kw++) {
+            tap_sources(m, t, kh, kw, source);
+            for (uint32_t o = 0; o < dims[0]; o++) {
+                double *to = y + (t->out_from + o) * plane;
                 for (uint32_t cl = 0; cl < dims[1]; cl++) {
                     uint32_t c = t->in_from + o / (dims[0] / t->groups) * dims[1] + cl;
-                    for (uint32_t kh = 0; kh < dims[2]; kh++) {
-                        for (uint32_t kw = 0; kw < dims[3]; kw++) {
-                            int64_t r = (int64_t)yo * t->stride[0] + (int64_t)kh * t->dilation[0] -
-                                        t->pad[0];
-                            int64_t s = (int64_t)xo * t->stride[1] + (int64_t)kw * t->dilation[1] -
-                                        t->pad[2];
-                            if (t->wrap == WRAP_SPIRAL) {
-                                int64_t flat = floor_mod(r * width + s, height * width);
-                                r = flat / width;
-                                s = flat % width;
-                            } else if (t->wrap == WRAP_CIRCULAR) {
-                                r = floor_mod(r, height);
-                                s = floor_mod(s, width);
-                            } else if (r < 0 || r >= height || s < 0 || s >= width) {
-                                continue;
-                            }
-                            int64_t at =
-                                ((int64_t)c * t->in[1] + r / t->up[0]) * t->in[2] + s / t->up[1];
-                            sum += w[((o * dims[1] + cl) * dims[2] + kh) * dims[3] + kw] * x[at];
-                        }
+                    const double *from = x + c * in_plane;
+                    double weight = w[(((size_t)o * dims[1] + cl) * dims[2] + kh) * dims[3] + kw];
+                    for (size_t k = 0; k < plane; k++) {
+                        to[k] += source[k] == NONE ? 0 : weight * from[source[k]];
                     }
                 }
-                y[((size_t)(t->out_from + o) * m->out[1] + yo) * m->out[2] + xo] += sum;
             }
         }
     }
+    arena_free(scratch);
 }

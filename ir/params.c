@@ -55,6 +55,10 @@ double params_max_log2_sparse(uint32_t log_n, uint32_t weight)
 /* Of programs that bootstrap: the chain has the primes that struct params says, the sparse secret exists. */
 static bool bootstrap_check(const struct params *p, const char **why)
 {
+    if (p->arcsine != 0 && (p->arcsine != 3 || p->boot_level == 0)) {
+        *why = "arcsine is 3 in programs that bootstrap and correct the sine, else 0";
+        return false;
+    }
     if (p->boot_level == 0 && p->sparse_weight == 0) {
         return true;
     }

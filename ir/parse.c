@@ -135,6 +135,10 @@ static void params_line(struct scan *s)
         scan_expect(s, '=');
         q->sparse_weight = scan_number(s, 0, 1 << 17);
     }
+    if (scan_accept_word(s, "arcsine")) {
+        scan_expect(s, '=');
+        q->arcsine = scan_number(s, 0, 3);
+    }
 }
 
 static void key_line(struct scan *s)
@@ -160,9 +164,25 @@ static void key_line(struct scan *s)
     p->keys[p->num_keys++] = k;
 }
 
+static void check_line(struct scan *s)
+{
+    struct prog *p = s->p;
+    struct check_point c;
+    scan_key(s, "node");
+    c.node = scan_number(s, 0, UINT32_MAX - 1);
+    scan_key(s, "tensor");
+    c.tensor = scan_number(s, 0, UINT32_MAX - 1);
+    scan_key(s, "part");
+    c.part = scan_number(s, 0, MOST_SLOTS);
+    scan_key(s, "budget");
+    c.budget = scan_real(s);
+    ARENA_GROW(p->arena, p->points, p->num_points, s->point_cap);
+    p->points[p->num_points++] = c;
+}
+
 static const char *const header_words[] = {
     "model", "mean", "std",       "labels",      "source",    "weights",  "params",  "q",
-    "p",     "key",  "registers", "error_bound", "reference", "function", "program", NULL};
+    "p",     "key",  "registers", "error_bound", "check", "reference", "packed", "function", "program", NULL};
 
 /* One line that begins with a word. */
 static void header_line(struct scan *s, const char *w, const char *from)
@@ -195,6 +215,8 @@ static void header_line(struct scan *s, const char *w, const char *from)
         p->reg_words = scan_words(s, 1 << 24, (int64_t)1 << 48, &p->num_regs);
     } else if (strcmp(w, "error_bound") == 0) {
         p->error_bound = scan_real(s);
+    } else if (strcmp(w, "check") == 0) {
+        check_line(s);
     } else {
         diag_error(scan_loc(s, from), "unknown line '%s'", w);
         hint(s, from, w, header_words);
@@ -537,10 +559,11 @@ static void place(struct scan *s, struct node *n)
 static void node_entry(struct scan *s, char sigil)
 {
     struct prog *p = s->p;
-    bool reference = s->section == IN_REFERENCE;
+    bool reference = s->section == IN_REFERENCE || s->section == IN_PACKED;
     bool function = s->section == IN_FUNCTION;
     struct nodes *to = sigil == '$' ? &p->consts
-                       : reference  ? &p->reference
+                       : s->section == IN_REFERENCE ? &p->reference
+                       : s->section == IN_PACKED    ? &p->packed
                        : function   ? &p->funcs[p->num_funcs - 1].nodes
                                     : &p->nodes;
     struct node n = {.reg = NONE};
@@ -554,7 +577,7 @@ static void node_entry(struct scan *s, char sigil)
     operands(s, &n, sigil, to->len);
     attributes(s, &n);
 
-    /* the reference network is a program of stage nn of its own, a function is one too */
+    /* reference and packed network are programs of stage nn of their own, a function is one too */
     struct prog view = *p;
     if (reference || function) {
         view.stage = reference ? STAGE_NN : p->stage;
@@ -611,14 +634,20 @@ static void function_line(struct scan *s)
 static bool section_line(struct scan *s, const char *word, const char *from)
 {
     bool function = strcmp(word, "function") == 0;
-    bool reference = strcmp(word, "reference") == 0;
-    if (!function && !reference && strcmp(word, "program") != 0) {
+    bool reference = strcmp(word, "reference") == 0, packed = strcmp(word, "packed") == 0;
+    if (!function && !reference && !packed && strcmp(word, "program") != 0) {
         return false;
     }
-    if (s->section >= (reference ? IN_REFERENCE : function ? IN_FUNCTION + 1 : IN_PROGRAM)) {
+    if (s->section >= (reference  ? IN_REFERENCE
+                       : packed   ? IN_PACKED
+                       : function ? IN_FUNCTION + 1
+                                  : IN_PROGRAM)) {
         SCAN_FAIL(s, from, "'%s' stands too late", word);
     }
-    s->section = reference ? IN_REFERENCE : function ? IN_FUNCTION : IN_PROGRAM;
+    s->section = reference  ? IN_REFERENCE
+                 : packed   ? IN_PACKED
+                 : function ? IN_FUNCTION
+                            : IN_PROGRAM;
     if (function) {
         function_line(s);
     }

@@ -15,13 +15,14 @@
  *     source "model.yaml"               optional
  *     weights "weights.safetensors"     optional
  *     params log_n=13 alpha=1 scale=1099511627776 input_scale=1099511627776 insecure=0 lambda=128
- *                                       then boot_level=, sparse_weight= where not 0; log_n=0 before it is chosen
+ *                                       then boot_level=, sparse_weight=, arcsine= where not 0; log_n=0 before it is chosen
  *     q [1125899906826241,1125899906629633]
  *     p [1125899905744897]
  *     key relinearise level=5           one line a key; also conjugate, encapsulate
  *     key rotate by=3 level=5           also raised; by=0 is left out
  *     registers [81920,122880]          64-bit words of each
  *     error_bound 0.0001
+ *     check node=12 tensor=3 part=0 budget=0.001      with --check; struct check_point
  *
  *     $0 = weight file_tensor="conv1.weight" dims=[8,1,5,5] : const [8,1,5,5]  # conv1 model.yaml:9:5
  *     @0 = layout 1x28x28 n=1024 g=1,1 t=1,1 pitch=28 block=1024 perm=[0]
@@ -31,6 +32,7 @@
  *       term 1x1x4096 @3 dft first=1 last=7 inverse=0
  *     reference                         the nodes that follow are the reference network (stage nn)
  *     %0 = input : tensor 1x28x28
+ *     packed                            with --check: the nodes that follow are the packed network (stage nn)
  *     function "boot_stc_4096"          the nodes that follow are function number 0 (func=0); then number 1, ...
  *     %0 = input : ct 4096 L=1 S=1073741824
  *     program                           the nodes that follow are the program
@@ -39,8 +41,8 @@
  *     %2 = output %1 layout=@1
  *
  * Entries of a table are numbered from 0 in order. The sections come in the order shown: header,
- * tables ($ @ & in any order, each after what it refers to), reference, functions, program; `program` may
- * be left out where there is neither of the two. A function's name is an identifier; its input has its type. Attributes come after the operands in any order, printed in
+ * tables ($ @ & in any order, each after what it refers to), reference, packed, functions, program; `program` may
+ * be left out where there is none of the others. A function's name is an identifier; its input has its type. Attributes come after the operands in any order, printed in
  * the order of the op's row; reg= is the buffer. A type may be left out where it can be inferred;
  * of L (level) and S (scale) both or none are there. What follows '#' on a $ or % line is data: the name of
  * the layer and the place in the source, either may be missing ("" when only the name is); names are quoted
@@ -274,6 +276,9 @@ static void print_params(const struct prog *p, struct str *out)
         if (q->sparse_weight != 0) {
             str_addf(out, " sparse_weight=%u", q->sparse_weight);
         }
+        if (q->arcsine != 0) {
+            str_addf(out, " arcsine=%u", q->arcsine);
+        }
         str_add(out, "\nq ");
         add_words(out, q->q, q->num_q);
         str_add(out, "\np ");
@@ -296,6 +301,12 @@ static void print_params(const struct prog *p, struct str *out)
     if (p->error_bound != 0) {
         str_add(out, "error_bound ");
         str_add_double(out, p->error_bound);
+        str_add(out, "\n");
+    }
+    for (uint32_t i = 0; i < p->num_points; i++) {
+        const struct check_point *c = &p->points[i];
+        str_addf(out, "check node=%u tensor=%u part=%u budget=", c->node, c->tensor, c->part);
+        str_add_double(out, c->budget);
         str_add(out, "\n");
     }
 }
@@ -362,13 +373,17 @@ void prog_print(const struct prog *p, struct str *out)
         str_add(out, "reference\n");
         print_nodes(p, &p->reference, out);
     }
+    if (p->packed.len != 0) {
+        str_add(out, "packed\n");
+        print_nodes(p, &p->packed, out);
+    }
     for (uint32_t f = 0; f < p->num_funcs; f++) {
         str_add(out, "function ");
         add_quoted(out, p->funcs[f].name);
         str_add(out, "\n");
         print_nodes(p, &p->funcs[f].nodes, out);
     }
-    if (p->reference.len != 0 || p->num_funcs != 0) {
+    if (p->reference.len != 0 || p->packed.len != 0 || p->num_funcs != 0) {
         str_add(out, "program\n");
     }
     print_nodes(p, &p->nodes, out);

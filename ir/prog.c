@@ -50,7 +50,9 @@ struct prog *prog_of_func(const struct prog *p, uint32_t f)
     }
     struct prog *q = prog_derive(p, p->stage);
     q->nodes = p->funcs[f].nodes;
-    q->reference = (struct nodes){NULL, 0, 0};
+    q->reference = q->packed = (struct nodes){NULL, 0, 0};
+    q->points = NULL;
+    q->num_points = 0;
     q->funcs = NULL;
     q->num_funcs = 0;
     q->is_function = true;

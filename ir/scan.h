@@ -11,8 +11,8 @@ struct scan {
     const char *at, *end, *line_start;
     uint32_t file, line;
     /* of the parser */
-    enum { IN_HEADER, IN_TABLES, IN_REFERENCE, IN_FUNCTION, IN_PROGRAM } section;
-    uint32_t key_cap, func_cap;
+    enum { IN_HEADER, IN_TABLES, IN_REFERENCE, IN_PACKED, IN_FUNCTION, IN_PROGRAM } section;
+    uint32_t key_cap, func_cap, point_cap;
     const char *place_name; /* the last file name of a place, so that it is looked up once */
     uint32_t place_file;
 };

@@ -98,7 +98,7 @@ static void count_node(const struct prog *p, const struct nodes *nodes, const st
         break;
     case OP_key_mul:
     case OP_raised_mul:
-        s->rotations += node_attr(n, KEY_by) ? times : 0;
+        s->rotations += node_attr(n, KEY_by) || node_int_or(n, KEY_conjugate, 0) ? times : 0;
         break;
     case OP_decompose:
     case OP_encapsulate:
@@ -150,7 +150,7 @@ static void count_nodes(const struct prog *p, struct prog_stats *s)
 }
 
 /* Polynomials of the key's b half, in limbs */
-static uint64_t key_limbs(const struct params *q, const struct key_spec *key)
+uint64_t key_limbs(const struct params *q, const struct key_spec *key)
 {
     uint64_t limbs = (uint64_t)key->level + 1;
     switch (key->kind) {

@@ -507,7 +507,9 @@ bool type_infer_packed(const struct type_query *q)
         fits = positive(q, KEY_gain);
         break;
     case OP_bootstrap:
-        fits = positive(q, KEY_range);
+        fits = positive(q, KEY_range) &&
+               (!type_attr(q, KEY_complex) ||
+                type_check_range(q, KEY_complex, type_int(q, KEY_complex), 1, 1));
         break;
     case OP_encapsulate:
         t->kind = KIND_SPARSE;

@@ -483,18 +483,50 @@ static void check_function(const struct check *c, uint32_t f)
     check_nodes(&inside);
 }
 
+/* A network that is carried beside the program: stage nn, whatever the program's */
+static void check_network(struct check *c, const struct nodes *nodes)
+{
+    if (nodes->len == 0) {
+        return;
+    }
+    struct prog network = *c->p;
+    network.stage = STAGE_NN;
+    network.nodes = *nodes;
+    network.is_function = false;
+    struct check r = {.p = &network, .after_pass = c->after_pass};
+    check_nodes(&r);
+}
+
+static void check_points(struct check *c)
+{
+    const struct prog *p = c->p;
+    for (uint32_t i = 0; i < p->num_points; i++) {
+        const struct check_point *k = &p->points[i];
+        const struct node *n = k->node < p->nodes.len ? &p->nodes.at[k->node] : NULL;
+        const struct node *t = k->tensor < p->packed.len ? &p->packed.at[k->tensor] : NULL;
+        if (!n || n->type.kind != KIND_CT) {
+            REFUSE(c, "check: %%%u is no ciphertext of the program", k->node);
+        }
+        if (!t || t->type.kind != KIND_TENSOR || t->type.layout == NONE ||
+            k->part >= p->layouts[t->type.layout].num_ct) {
+            REFUSE(c, "check: %%%u of the packed network has no part %u", k->tensor, k->part);
+        }
+        if (!(k->budget >= 0) || !isfinite(k->budget)) {
+            REFUSE(c, "check: the budget of %%%u is not a size", k->node);
+        }
+        if (i > 0 && k->node < p->points[i - 1].node) {
+            REFUSE(c, "check: %%%u is not in order", k->node);
+        }
+    }
+}
+
 void prog_verify(const struct prog *p, const char *after_pass)
 {
     struct check c = {.p = p, .after_pass = after_pass};
     check_tables(&c);
-    if (p->reference.len != 0) {
-        struct prog reference = *p;
-        reference.stage = STAGE_NN;
-        reference.nodes = p->reference;
-        reference.is_function = false;
-        struct check r = {.p = &reference, .after_pass = after_pass};
-        check_nodes(&r);
-    }
+    check_network(&c, &p->reference);
+    check_network(&c, &p->packed);
+    check_points(&c);
     for (uint32_t f = 0; f < p->num_funcs; f++) {
         check_function(&c, f);
     }

@@ -16,6 +16,8 @@ struct weights {
     struct weights_tensor *tensor; /* sorted by name */
     uint32_t num;
     struct mapped_file file;
+    struct arena *inventing; /* NULL: a file */
+    struct map invented;     /* name -> const struct weights_tensor * */
 };
 
 enum { MOST_TENSORS = 1 << 20 };
@@ -223,6 +225,10 @@ bool weights_open(struct arena *a, const char *path, struct weights **out, const
 const struct weights_tensor *weights_find(const struct weights *w, const char *name)
 {
     struct weights_tensor key = {.name = name};
+    if (w->inventing) {
+        const uint64_t *t = map_get(&w->invented, name, strlen(name));
+        return t ? (const struct weights_tensor *)(uintptr_t)*t : NULL;
+    }
     return w->num == 0 ? NULL : bsearch(&key, w->tensor, w->num, sizeof key, by_name);
 }
 
@@ -238,7 +244,52 @@ const struct weights_tensor *weights_get(const struct weights *w, uint32_t i)
 
 uint64_t weights_hash(const struct weights *w)
 {
-    return hash_bytes(w->file.data, w->file.size, 0);
+    return w->inventing ? 0 : hash_bytes(w->file.data, w->file.size, 0);
+}
+
+/* ---- without a file ------------------------------------------------------------------------- */
+
+struct weights *weights_invented(struct arena *a)
+{
+    struct weights *w = arena_alloc(a, sizeof *w);
+    w->inventing = a;
+    map_init(&w->invented, a);
+    return w;
+}
+
+bool weights_are_invented(const struct weights *w)
+{
+    return w && w->inventing && w->invented.len > 0;
+}
+
+const struct weights_tensor *weights_invent(struct weights *w, const char *name, uint8_t rank,
+                                            const uint32_t *dims, double most)
+{
+    bool is_new;
+    uint64_t *at = map_put(&w->invented, name, strlen(name), &is_new);
+    if (!is_new) {
+        return (const struct weights_tensor *)(uintptr_t)*at;
+    }
+    struct weights_tensor *t = arena_alloc(w->inventing, sizeof *t);
+    *t = (struct weights_tensor){.name = arena_strdup(w->inventing, name),
+                                 .rank = rank,
+                                 .dtype = DTYPE_INVENTED,
+                                 .elements = 1,
+                                 .most = most};
+    for (uint8_t i = 0; i < rank; i++) {
+        t->dims[i] = dims[i];
+        t->elements *= dims[i];
+    }
+    *at = (uint64_t)(uintptr_t)t;
+    return t;
+}
+
+/* In [1/2, 1] of the bound, so that no element is lost beside the others; signs as they come */
+static double invented_value(const struct weights_tensor *t, uint64_t i)
+{
+    uint64_t h = hash_bytes(&i, sizeof i, t->elements);
+    double x = fabs(t->most) * (0.5 + ldexp((double)(h >> 12), -53));
+    return t->most > 0 && (h & 1) ? -x : x;
 }
 
 /* ---- numbers -------------------------------------------------------------------------------- */
@@ -285,6 +336,8 @@ double weights_value(const struct weights_tensor *t, uint64_t i)
         return from_f16((uint32_t)little(t->data + 2 * i, 2));
     case DTYPE_BF16:
         return from_f32((uint32_t)little(t->data + 2 * i, 2) << 16);
+    case DTYPE_INVENTED:
+        return invented_value(t, i);
     case DTYPE_OTHER:
         break;
     }

@@ -10,7 +10,8 @@
  *   boot_raise:  mod_raise -> sum over the copies -> CoeffToSlot -> real part: u = t / K with
  *                t = m / q_0 + I, |I| <= imax  ->  amplitude * sin(2 pi t)
  *
- * Real slots only: n values are the first n of 2n coefficients, so one EvalMod does all. Bossuat,
+ * n real values are the first n of 2n coefficients, so one EvalMod does all; n complex ones are all 2n and
+ * take two, of u + conj u and -i (u - conj u), of which the second is multiplied by i again. Bossuat,
  * Troncoso-Pastoriza, Hubaux, "Bootstrapping for approximate homomorphic encryption with negligible
  * failure-probability by using sparse-secret encapsulation" (ACNS 2022), SlotToCoeff first.
  */
@@ -19,10 +20,9 @@
 
 enum {
     BOOT_RATIO = 7,         /* log2 of q_0 / largest |message| */
-    BOOT_DEGREE = 63,       /* EvalMod: Chebyshev degree, double angles, levels together */
-    BOOT_DOUBLINGS = 1,
     BOOT_EVALMOD_LEVELS = 7,
-    BOOT_IMAX = 15,
+    BOOT_ARCSINE_LEVELS = 2, /* more, below these, where params.arcsine is 3 */
+    BOOT_MOST_EVALMOD_LEVELS = BOOT_EVALMOD_LEVELS + BOOT_ARCSINE_LEVELS,
     BOOT_MOST_DEGREE = 255,
     BOOT_MOST_GROUPS = 8
 };
@@ -44,6 +44,10 @@ struct boot_sine {
 /* BUG for a degree above BOOT_MOST_DEGREE. Memoised. */
 const struct boot_sine *boot_sine(uint32_t degree, uint32_t doublings, uint32_t imax, uint32_t ratio);
 
+/* The one for values raised under a secret of `weight` nonzero coefficients: the smallest imax with a failure
+ * below 2^-50 in 2^14 coefficients, of 13..15 */
+const struct boot_sine *boot_sine_for(uint32_t weight);
+
 /* log2 of (a bound of) the probability that any of `coefficients` multiples of q_0 is above imax under
  * a secret of h nonzero coefficients */
 double boot_log2_failure(uint32_t h, uint32_t imax, double coefficients);
@@ -54,6 +58,10 @@ double boot_log2_failure(uint32_t h, uint32_t imax, double coefficients);
 uint32_t boot_chebyshev(struct build *b, uint32_t x, const double *coeff, uint32_t degree);
 /* amplitude * sin(2 pi K u), doublings levels more */
 uint32_t boot_sine_eval(struct build *b, uint32_t u, const struct boot_sine *s, double amplitude);
+/* amplitude * (sin + sin^3 / 6), nearly amplitude * 2 pi K u: two levels more than that */
+uint32_t boot_arcsine_eval(struct build *b, uint32_t u, const struct boot_sine *s, double amplitude);
+/* How far the largest values are from where they belong, in bits of the range; arcsine: 0 or 3 */
+double boot_bend_bits(uint32_t arcsine);
 
 /* ---- boot_dft.c: CoeffToSlot and SlotToCoeff -------------------------------------------------- */
 
@@ -80,13 +88,20 @@ uint32_t boot_dft(struct build *b, uint32_t x, const struct boot_groups *g, bool
 /* Primes and the secret that bootstrapping asks for in a ring of degree 2^log_n: chain q_0, q_1 for
  * SlotToCoeff, layers, EvalMod from its lowest level up, cts_levels of CoeffToSlot */
 struct boot_shape {
-    uint32_t q0_bits, stc_bits, mod_bits[BOOT_EVALMOD_LEVELS], cts_levels, cts_bits, sparse_weight;
+    uint32_t q0_bits, stc_bits, mod_bits[BOOT_MOST_EVALMOD_LEVELS], cts_levels, cts_bits, sparse_weight;
+    uint32_t mod_levels;
 };
-struct boot_shape boot_shape(uint32_t log_n);
+struct boot_shape boot_shape(uint32_t log_n); /* without the arcsine */
+struct boot_shape boot_shape_of(uint32_t log_n, uint32_t arcsine);
+uint32_t boot_evalmod_levels(const struct params *p);
 
 /* Predicted nanoseconds of one bootstrap of n slots: both functions are built and priced. Memoised. Needs
- * log_n, alpha, num_p, num_q and boot_level; q may be NULL. */
+ * log_n, alpha, num_p, num_q, boot_level and arcsine; q may be NULL. */
 double boot_cost(const struct params *p, uint32_t n);
+/* Of two real ciphertexts in one complex bootstrap, and of `count` ciphertexts in the cheapest way */
+double boot_cost_pair(const struct params *p, uint32_t n);
+double boot_cost_of(const struct params *p, const struct node *bootstrap);
+double boot_cost_many(const struct params *p, uint32_t n, uint32_t count, bool pairs);
 /* Less than that for any n, known at once: the key switching of EvalMod */
 double boot_cost_least(const struct params *p);
 
@@ -96,6 +111,7 @@ struct boot_kind {
     double range;     /* |value| <= range */
     double scale;     /* of the operand, at level 1 */
     double out_scale; /* of the result, at params.boot_level */
+    bool complex;
 };
 
 /*
@@ -109,5 +125,11 @@ struct prog *boot_stc(const struct prog *p, const struct boot_kind *k, const cha
 struct prog *boot_raise(const struct prog *p, const struct boot_kind *k, const char *name);
 double boot_stc_scale(const struct prog *p, const struct boot_kind *k);
 double boot_raise_scale(const struct prog *p, uint32_t n);
+
+/* ---- boot_pair.c: two real ciphertexts in one complex bootstrap ------------------------------- */
+
+/* Of each bootstrap the one that shares its functions' call, NONE if none: of equal slots, range, level and
+ * scale, real, and neither depends on the other. NULL where none is paired. */
+uint32_t *boot_pairs(const struct prog *p);
 
 #endif

@@ -224,6 +224,19 @@ const struct boot_sine *boot_sine(uint32_t degree, uint32_t doublings, uint32_t 
     return s;
 }
 
+/* Degrees with the depth of EvalMod, one doubling, and 17 bits of the largest message */
+const struct boot_sine *boot_sine_for(uint32_t weight)
+{
+    static const struct {
+        uint32_t imax, degree;
+    } kinds[] = {{13, 55}, {14, 59}, {15, 63}};
+    enum { KINDS = sizeof kinds / sizeof *kinds };
+    uint32_t k = 0;
+    while (k + 1 < KINDS && boot_log2_failure(weight, kinds[k].imax, 0x1p14) > -50)
+        k++;
+    return boot_sine(kinds[k].degree, 1, kinds[k].imax, BOOT_RATIO);
+}
+
 /*
  * A coefficient of c_0 + c_1 s, in units of q_0, is a sum of h + 1 independent uniform numbers of
  * [-1/2, 1/2] (plus the message); I is the integer next to it, so that |I| > imax where the sum is beyond

@@ -15,12 +15,36 @@
  */
 struct boot_shape boot_shape(uint32_t log_n)
 {
-    struct boot_shape s = {42, 50, {42, 42, 43, 43, 46, 48, 47}, 3, 38, log_n >= 15 ? 32 : 40};
+    struct boot_shape s = {.q0_bits = 42,
+                           .stc_bits = 50,
+                           .mod_bits = {42, 42, 43, 43, 46, 48, 47},
+                           .mod_levels = BOOT_EVALMOD_LEVELS,
+                           .cts_levels = 3,
+                           .cts_bits = 38,
+                           .sparse_weight = log_n >= 15 ? 32 : 40};
     if (log_n >= 16) { /* a level that costs 40 bits of 1747, and a fifth less time */
         s.cts_levels = 4;
         s.cts_bits = 36;
     }
     return s;
+}
+
+/* Two levels more at the lower end, where rounding counts least: as those that were the lowest */
+struct boot_shape boot_shape_of(uint32_t log_n, uint32_t arcsine)
+{
+    struct boot_shape s = boot_shape(log_n);
+    if (arcsine == 0)
+        return s;
+    memmove(s.mod_bits + BOOT_ARCSINE_LEVELS, s.mod_bits, BOOT_EVALMOD_LEVELS * sizeof *s.mod_bits);
+    for (uint32_t i = 0; i < BOOT_ARCSINE_LEVELS; i++)
+        s.mod_bits[i] = s.mod_bits[BOOT_ARCSINE_LEVELS];
+    s.mod_levels = BOOT_MOST_EVALMOD_LEVELS;
+    return s;
+}
+
+uint32_t boot_evalmod_levels(const struct params *p)
+{
+    return p->arcsine ? BOOT_MOST_EVALMOD_LEVELS : BOOT_EVALMOD_LEVELS;
 }
 
 static uint32_t log2_of(uint32_t n)
@@ -47,7 +71,7 @@ static struct prog *new_body(const struct prog *p)
 {
     struct prog *q = prog_derive(p, STAGE_SLOT);
     q->is_function = true;
-    q->reference = (struct nodes){NULL, 0, 0};
+    q->reference = q->packed = (struct nodes){NULL, 0, 0};
     q->funcs = NULL;
     q->num_funcs = 0;
     return q;
@@ -183,7 +207,7 @@ struct prog *boot_stc(const struct prog *p, const struct boot_kind *k, const cha
         x = boot_dft(&b, x, &d.groups, false, d.keep);
     }
     build1(&b, OP_output, x);
-    struct level_plan plan = {.rules = {log2(k->scale), log2(prime(p, 1)), 1},
+    struct level_plan plan = {.rules = {log2(k->scale), log2(prime(p, 1)), 1, 0},
                               .canonical = canonical,
                               .input_scale = k->scale,
                               .input_level = 1};
@@ -241,7 +265,7 @@ static uint32_t emit_trace(struct build *b, uint32_t x, uint32_t n, int level)
 
 static uint32_t cts_groups(const struct prog *p, uint32_t n)
 {
-    uint32_t primes = p->params.num_q - 1 - p->params.boot_level - BOOT_EVALMOD_LEVELS;
+    uint32_t primes = p->params.num_q - 1 - p->params.boot_level - boot_evalmod_levels(&p->params);
     uint32_t log_slots = log2_of(n);
     return primes < log_slots ? primes : log_slots;
 }
@@ -255,7 +279,7 @@ static uint32_t cts_groups(const struct prog *p, uint32_t n)
 static double *raise_scales(const struct prog *p, uint32_t top, double raised)
 {
     double *c = arena_array(p->arena, p->params.num_q, sizeof *c);
-    uint32_t low = p->params.boot_level, mid = low + BOOT_EVALMOD_LEVELS;
+    uint32_t low = p->params.boot_level, mid = low + boot_evalmod_levels(&p->params);
     c[low] = prime(p, low + 1);
     for (uint32_t l = low + 1; l <= mid; l++)
         c[l] = sqrt(2 * c[l - 1] * prime(p, l));
@@ -264,26 +288,37 @@ static double *raise_scales(const struct prog *p, uint32_t top, double raised)
     return c;
 }
 
-static const struct boot_sine *sine(void)
+static const struct boot_sine *sine_of(const struct prog *p)
 {
-    return boot_sine(BOOT_DEGREE, BOOT_DOUBLINGS, BOOT_IMAX, BOOT_RATIO);
+    uint32_t weight = p->params.sparse_weight;
+    return boot_sine_for(weight ? weight : boot_shape(p->params.log_n).sparse_weight);
 }
 
 /*
  * value = gain * sin(2 pi value / period), nearly: 1 / slope, and what the cubic term takes from
  * values that are uniform up to 1/4 of the range (it was rounded up to a power of two, and has a
  * margin): of x - x^3 / 6 on [-a, a] the least-squares slope is 1 - a^2 / 10. That is 2^-16 off for
- * small values.
+ * small values. With the arcsine there is nothing to make up for.
  */
-static double sine_gain(double period)
+static double sine_gain(double period, uint32_t arcsine)
 {
+    if (arcsine)
+        return period / (2 * M_PI);
     double a = 2 * M_PI * ldexp(1, -BOOT_RATIO - 2);
     return period / (2 * M_PI) * (1 + a * a / 10);
 }
 
 double boot_raise_scale(const struct prog *p, uint32_t n)
 {
-    return 2 * sine()->k * prime(p, 0) * ((1u << (p->params.log_n - 1)) / n);
+    return 2 * sine_of(p)->k * prime(p, 0) * ((1u << (p->params.log_n - 1)) / n);
+}
+
+/* The multiples of q_0 in the real slots u taken away */
+static uint32_t emit_evalmod(struct build *b, uint32_t u, double amplitude)
+{
+    const struct boot_sine *s = sine_of(b->p);
+    return b->p->params.arcsine ? boot_arcsine_eval(b, u, s, amplitude)
+                                : boot_sine_eval(b, u, s, amplitude);
 }
 
 struct prog *boot_raise(const struct prog *p, const struct boot_kind *k, const char *name)
@@ -291,7 +326,7 @@ struct prog *boot_raise(const struct prog *p, const struct boot_kind *k, const c
     struct prog *q = new_body(p);
     struct build b = build_at(q, NO_LOC, name);
     uint32_t n = k->n, low = p->params.boot_level, groups = cts_groups(p, n);
-    uint32_t top = low + BOOT_EVALMOD_LEVELS + (groups > 0 ? groups : 1),
+    uint32_t top = low + boot_evalmod_levels(&p->params) + (groups > 0 ? groups : 1),
              slots = 1u << (p->params.log_n - 1);
     double raised = boot_raise_scale(p, n), q0 = prime(p, 0);
     double *canonical = raise_scales(p, top, raised);
@@ -303,11 +338,17 @@ struct prog *boot_raise(const struct prog *p, const struct boot_kind *k, const c
     x = emit_trace(&b, x, n, (int)top);
     struct boot_groups g = boot_groups(ring_of(p), (int)top, log2_of(n), groups, true, n == slots);
     x = groups > 0 ? boot_dft(&b, x, &g, true, NULL) : rescaled(&b, x);
-    x = build2(&b, OP_add, x, build1(&b, OP_conj, x));
-    double amplitude = k->out_scale / canonical[low] * sine_gain(q0 / boot_stc_scale(p, k));
-    x = boot_sine_eval(&b, x, sine(), amplitude);
-    build1(&b, OP_output, x);
-    struct level_plan plan = {.rules = {log2(canonical[low]), log2(prime(p, low + 1)), low + 1},
+    double amplitude =
+        k->out_scale / canonical[low] * sine_gain(q0 / boot_stc_scale(p, k), p->params.arcsine);
+    uint32_t mirrored = build1(&b, OP_conj, x), real = build2(&b, OP_add, x, mirrored);
+    uint32_t y = emit_evalmod(&b, real, amplitude);
+    if (k->complex) {
+        uint32_t imag = build1(&b, OP_times_i, build2(&b, OP_sub, mirrored, x));
+        imag = emit_evalmod(&b, imag, amplitude);
+        y = build2(&b, OP_add, y, build1(&b, OP_times_i, imag));
+    }
+    build1(&b, OP_output, y);
+    struct level_plan plan = {.rules = {log2(canonical[low]), log2(prime(p, low + 1)), low + 1, 0},
                               .canonical = canonical,
                               .input_scale = raised,
                               .input_level = 0,
@@ -318,27 +359,27 @@ struct prog *boot_raise(const struct prog *p, const struct boot_kind *k, const c
 /* ---- cost ------------------------------------------------------------------------------------ */
 
 struct cost_key {
-    uint32_t log_n, alpha, num_p, num_q, boot_level, n;
+    uint32_t log_n, alpha, num_p, num_q, boot_level, arcsine, n, complex;
 };
 
 /* Stands for a chain that is not chosen yet: powers of two in place of primes */
 static void guess_chain(struct prog *p)
 {
     struct params *q = &p->params;
-    struct boot_shape s = boot_shape(q->log_n);
+    struct boot_shape s = boot_shape_of(q->log_n, q->arcsine);
     uint64_t *prime_of = arena_array(p->arena, q->num_q, sizeof *prime_of);
     for (uint32_t l = 0; l < q->num_q; l++) {
         uint32_t mod = l - q->boot_level - 1;
-        uint32_t bits = l == 0                      ? s.q0_bits
-                        : l <= q->boot_level        ? s.stc_bits
-                        : mod < BOOT_EVALMOD_LEVELS ? s.mod_bits[mod]
-                                                    : s.cts_bits;
+        uint32_t bits = l == 0               ? s.q0_bits
+                        : l <= q->boot_level ? s.stc_bits
+                        : mod < s.mod_levels ? s.mod_bits[mod]
+                                             : s.cts_bits;
         prime_of[l] = (uint64_t)1 << bits;
     }
     q->q = prime_of;
 }
 
-static double build_cost(const struct params *params, uint32_t n)
+static double build_cost(const struct params *params, uint32_t n, bool complex)
 {
     struct arena *a = arena_new();
     struct prog *p = prog_new(a, STAGE_CKKS);
@@ -346,8 +387,11 @@ static double build_cost(const struct params *params, uint32_t n)
     p->params.scale = params->scale > 0 ? params->scale : 0x1p27;
     if (!p->params.q)
         guess_chain(p);
-    struct boot_kind k = {
-        .n = n, .range = 1, .scale = p->params.scale, .out_scale = p->params.scale};
+    struct boot_kind k = {.n = n,
+                          .range = 1,
+                          .scale = p->params.scale,
+                          .out_scale = p->params.scale,
+                          .complex = complex};
     double ns = cost_prog(boot_stc(p, &k, "boot", NO_LOC)) + cost_prog(boot_raise(p, &k, "boot"));
     arena_free(a);
     return ns;
@@ -367,14 +411,15 @@ double boot_cost_least(const struct params *p)
     return ns;
 }
 
-double boot_cost(const struct params *p, uint32_t n)
+static double cost_of(const struct params *p, uint32_t n, bool complex)
 {
     enum { MEMO = 256 };
     static struct cost_key memo[MEMO];
     static double cost[MEMO];
     static uint32_t len, next;
-    struct cost_key key = {p->log_n, p->alpha, p->num_p, p->num_q, p->boot_level, n};
-    if (p->num_q <= p->boot_level + BOOT_EVALMOD_LEVELS || p->boot_level < 1 || n == 0 ||
+    struct cost_key key = {p->log_n,      p->alpha,   p->num_p, p->num_q,
+                           p->boot_level, p->arcsine, n,        complex};
+    if (p->num_q <= p->boot_level + boot_evalmod_levels(p) || p->boot_level < 1 || n == 0 ||
         log2_of(n) + 1 > p->log_n)
         BUG("no bootstrap of %u slots from level %u of %u", n, p->boot_level, p->num_q);
     for (uint32_t i = 0; i < len; i++)
@@ -384,6 +429,30 @@ double boot_cost(const struct params *p, uint32_t n)
     next = (next + 1) % MEMO;
     len += len < MEMO;
     memo[at] = key;
-    cost[at] = build_cost(p, n);
+    cost[at] = build_cost(p, n, complex);
     return cost[at];
+}
+
+double boot_cost(const struct params *p, uint32_t n)
+{
+    return cost_of(p, n, false);
+}
+
+double boot_cost_pair(const struct params *p, uint32_t n)
+{
+    struct cost_ring r = {p->log_n, p->alpha, p->num_p};
+    int level = (int)p->boot_level;
+    return cost_of(p, n, true) + cost_decompose(r, level) + cost_key_mul(r, level) +
+           cost_mod_down(r, level);
+}
+
+double boot_cost_of(const struct params *p, const struct node *bootstrap)
+{
+    return cost_of(p, bootstrap->type.n, node_attr(bootstrap, KEY_complex) != NULL);
+}
+
+double boot_cost_many(const struct params *p, uint32_t n, uint32_t count, bool pairs)
+{
+    double one = boot_cost(p, n), all = count * one;
+    return pairs && count > 1 ? fmin(all, count / 2 * boot_cost_pair(p, n) + count % 2 * one) : all;
 }

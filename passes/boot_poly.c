@@ -210,3 +210,22 @@ uint32_t boot_sine_eval(struct build *b, uint32_t u, const struct boot_sine *s, 
     }
     return v;
 }
+
+/*
+ * arcsin s = s + s^3 / 6 + O(s^5). With y = a s: 2 y (2 y^2 + 12 a^2) = 24 a^3 (s + s^3 / 6), two products and no
+ * factor of its own; an error of y counts 24 a^2.
+ */
+uint32_t boot_arcsine_eval(struct build *b, uint32_t u, const struct boot_sine *s, double amplitude)
+{
+    double a = cbrt(amplitude / 24);
+    uint32_t y = boot_sine_eval(b, u, s, a), w = twice_product(b, y, y);
+    build_real(b, KEY_constant, 12 * a * a);
+    return twice_product(b, y, build1(b, OP_add_scalar, w));
+}
+
+/* sin x - x is -x^3 / 6; with the cubic term, -3 x^5 / 40 */
+double boot_bend_bits(uint32_t arcsine)
+{
+    double x = 2 * acos(-1) * ldexp(1, -BOOT_RATIO), square = x * x;
+    return -log2(arcsine ? 3 * square * square / 40 : square / 6);
+}

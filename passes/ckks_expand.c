@@ -3,13 +3,17 @@
  * ckks_expand: bootstraps become calls of functions that the other passes can see into.
  *
  * Reads     bootstrap nodes with levels, scales and `range`; p->params.
- * Writes    p->funcs: boot_stc_<slots>_<k> and boot_raise_<slots>, one for each distinct (slots,
- *           range, scales); call and relabel in place of bootstrap.
+ * Writes    p->funcs: boot_stc_<slots>_<k>, and boot_raise_<slots> or boot_raise_complex_<slots>, one for
+ *           each distinct (slots, range, scales); call and relabel in place of bootstrap; add, times_i and
+ *           one conjugation around those that two real ciphertexts share.
  * Requires  ckks_level.
  * Ensures   no bootstrap is left; every result has the type of the bootstrap, and the functions
  *           have levels and scales.
  * Refuses   a bootstrap without `range`; ranges too large for the precision of SlotToCoeff.
- * Algorithm boot.h; the functions go through the ordinary slot and ckks passes.
+ * Algorithm boot.h; the functions go through the ordinary slot and ckks passes. Two real bootstraps (boot_pairs)
+ *           become one of z = x + i y where the cost model says that this is cheaper, which it is but for
+ *           CoeffToSlot and SlotToCoeff of very few slots: then z + conj z = 2 x and i (conj z - z) = 2 y. The
+ *           factor 2 is in the scale: z comes at half of it, so that rounding z counts one bit more.
  * Cost      linear, and building the functions.
  */
 #include "boot.h"
@@ -42,7 +46,11 @@ static struct boot_kind kind_of(const struct prog *p, const struct node *n)
         diag_fatal(n->loc,
                    "layer '%s': a bootstrap goes from level 1 to %u, this one from %d to %d",
                    n->layer, p->params.boot_level, x->level, n->type.level);
-    return (struct boot_kind){x->n, range->v.r, x->scale, n->type.scale};
+    return (struct boot_kind){.n = x->n,
+                              .range = range->v.r,
+                              .scale = x->scale,
+                              .out_scale = n->type.scale,
+                              .complex = node_attr(n, KEY_complex) != NULL};
 }
 
 /* The function's tables become the program's: it has all that were there, and its own. */
@@ -78,8 +86,19 @@ static bool same_scale(double a, double b)
 
 static bool same_kind(const struct boot_kind *a, const struct boot_kind *b)
 {
-    return a->n == b->n && a->range == b->range && same_scale(a->scale, b->scale) &&
-           same_scale(a->out_scale, b->out_scale);
+    return a->complex == b->complex && a->n == b->n && a->range == b->range &&
+           same_scale(a->scale, b->scale) && same_scale(a->out_scale, b->out_scale);
+}
+
+/* SlotToCoeff knows nothing of what comes after it. */
+static uint32_t find_stc(const struct expand *e, const struct boot_kind *k)
+{
+    for (uint32_t i = 0; i < e->len; i++) {
+        const struct boot_kind *x = &e->made[i].kind;
+        if (x->n == k->n && x->range == k->range && same_scale(x->scale, k->scale))
+            return e->made[i].stc;
+    }
+    return NONE;
 }
 
 static const struct made *make(struct expand *e, const struct boot_kind *k, struct loc loc)
@@ -88,8 +107,11 @@ static const struct made *make(struct expand *e, const struct boot_kind *k, stru
         if (same_kind(&e->made[i].kind, k))
             return &e->made[i];
     struct made m = {.kind = *k};
-    const char *stc = func_name(e, "stc", k->n, true), *raise = func_name(e, "raise", k->n, false);
-    m.stc = add_func(e, stc, boot_stc(e->out, k, stc, loc));
+    const char *stc = func_name(e, "stc", k->n, true);
+    const char *raise = func_name(e, k->complex ? "raise_complex" : "raise", k->n, false);
+    m.stc = find_stc(e, k);
+    if (m.stc == NONE)
+        m.stc = add_func(e, stc, boot_stc(e->out, k, stc, loc));
     m.raise = add_func(e, raise, boot_raise(e->out, k, raise));
     ARENA_GROW(e->out->arena, e->made, e->len, e->cap);
     e->made[e->len] = m;
@@ -108,22 +130,66 @@ static uint32_t call(struct build *b, uint32_t x, uint32_t func)
     return build1(b, OP_call, x);
 }
 
+static uint32_t expand_kind(struct expand *e, struct build *b, const struct boot_kind *k, uint32_t x)
+{
+    const struct made *m = make(e, k, b->loc);
+    x = call(b, x, m->stc);
+    x = relabel(b, x, boot_raise_scale(e->out, k->n));
+    x = call(b, x, m->raise);
+    return relabel(b, x, k->out_scale);
+}
+
 static uint32_t expand(struct expand *e, const struct node *n, uint32_t x)
 {
     struct boot_kind k = kind_of(e->in, n);
-    const struct made *m = make(e, &k, n->loc);
     struct build b = build_like(e->out, n);
-    x = call(&b, x, m->stc);
-    x = relabel(&b, x, boot_raise_scale(e->out, k.n));
-    x = call(&b, x, m->raise);
-    return relabel(&b, x, n->type.scale);
+    return expand_kind(e, &b, &k, x);
+}
+
+static uint32_t conjugated(struct build *b, uint32_t x)
+{
+    uint32_t digits = build1(b, OP_decompose, x);
+    build_int(b, KEY_conjugate, 1);
+    x = build2(b, OP_key_mul, digits, x);
+    build_int(b, KEY_drop, 0);
+    return build1(b, OP_mod_down, x);
+}
+
+/* x[0] and x[1] become their bootstraps; n: that of one of them */
+static void expand_pair(struct expand *e, const struct node *n, uint32_t *x)
+{
+    struct boot_kind k = kind_of(e->in, n);
+    struct build b = build_like(e->out, n);
+    k.complex = true;
+    k.out_scale /= 2;
+    uint32_t z = build2(&b, OP_add, x[0], build1(&b, OP_times_i, x[1]));
+    z = expand_kind(e, &b, &k, z);
+    uint32_t mirrored = conjugated(&b, z);
+    x[0] = relabel(&b, build2(&b, OP_add, z, mirrored), n->type.scale);
+    x[1] = build1(&b, OP_times_i, build2(&b, OP_sub, mirrored, z));
+    x[1] = relabel(&b, x[1], n->type.scale);
+}
+
+static bool pays(const struct params *q, uint32_t n)
+{
+    return boot_cost_pair(q, n) < 2 * boot_cost(q, n);
+}
+
+/* NULL: nothing is paired */
+static uint32_t *choose_pairs(const struct prog *p, const struct opts *o)
+{
+    uint32_t *pair = o->boot_single ? NULL : boot_pairs(p);
+    for (uint32_t i = 0; pair && i < p->nodes.len; i++)
+        if (pair[i] != NONE && !pays(&p->params, p->nodes.at[i].type.n))
+            pair[i] = NONE;
+    return pair;
 }
 
 static void check_chain(const struct prog *p, const struct node *n)
 {
     const struct params *q = &p->params;
     if (q->boot_level < 1 || q->sparse_weight == 0 ||
-        q->num_q <= q->boot_level + BOOT_EVALMOD_LEVELS)
+        q->num_q <= q->boot_level + boot_evalmod_levels(q))
         diag_fatal(n->loc,
                    "layer '%s': the parameters leave no levels to bootstrap: run ckks_params",
                    n->layer);
@@ -132,7 +198,7 @@ static void check_chain(const struct prog *p, const struct node *n)
 static void explain(const struct expand *e)
 {
     const struct params *q = &e->in->params;
-    const struct boot_sine *s = boot_sine(BOOT_DEGREE, BOOT_DOUBLINGS, BOOT_IMAX, BOOT_RATIO);
+    const struct boot_sine *s = boot_sine_for(q->sparse_weight);
     for (uint32_t i = 0; i < e->len; i++) {
         const struct made *m = &e->made[i];
         diag_note(NO_LOC,
@@ -140,7 +206,8 @@ static void explain(const struct expand *e)
                   e->out->funcs[m->stc].name, e->out->funcs[m->raise].name, m->kind.n,
                   m->kind.range, cost_prog(prog_of_func(e->out, m->stc)) * 1e-6,
                   cost_prog(prog_of_func(e->out, m->raise)) * 1e-6,
-                  -boot_log2_failure(q->sparse_weight, BOOT_IMAX, m->kind.n));
+                  -boot_log2_failure(q->sparse_weight, s->imax,
+                                     m->kind.complex ? 2. * m->kind.n : m->kind.n));
     }
     if (e->len == 0)
         return;
@@ -150,10 +217,37 @@ static void explain(const struct expand *e)
               "result, in one of 2^%.1f runs",
               all.bootstraps, -all.log2_failure);
     diag_note(NO_LOC,
-              "bootstraps: sine of degree %u, %u doubling, 2^-%.1f of the range off; values near "
+              "bootstraps: sine of degree %u, %u doubling, %s2^-%.1f of the range off; values near "
               "the range are bent by 2^-%.1f of it",
-              s->degree, s->doublings, s->message_bits,
-              -log2(pow(2 * M_PI * ldexp(1, -BOOT_RATIO), 2) / 6));
+              s->degree, s->doublings, q->arcsine ? "arcsine of degree 3, " : "", s->message_bits,
+              boot_bend_bits(q->arcsine));
+}
+
+/* Nothing where an operand, or the other of a pair, is not there yet: the second of a pair brings all that
+ * waited for it. */
+static void emit(struct expand *e, uint32_t *now, const uint32_t *pair, uint32_t i)
+{
+    const struct node *n = &e->in->nodes.at[i];
+    uint32_t *args = arena_array(e->in->arena, n->num_args, sizeof *args);
+    for (uint32_t k = 0; k < n->num_args; k++) {
+        args[k] = now[n->args[k]];
+        if (args[k] == NONE)
+            return;
+    }
+    if (n->op != OP_bootstrap || !pair || pair[i] == NONE) {
+        now[i] = n->op == OP_bootstrap ? expand(e, n, args[0]) : prog_copy_node(e->out, n, args);
+        return;
+    }
+    uint32_t first = pair[i];
+    if (first > i)
+        return;
+    uint32_t x[2] = {now[e->in->nodes.at[first].args[0]], args[0]};
+    expand_pair(e, n, x);
+    now[first] = x[0];
+    now[i] = x[1];
+    for (uint32_t k = first + 1; k < i; k++)
+        if (now[k] == NONE)
+            emit(e, now, pair, k);
 }
 
 struct prog *ckks_expand(struct prog *in, const struct opts *o)
@@ -174,14 +268,12 @@ struct prog *ckks_expand(struct prog *in, const struct opts *o)
         ARENA_GROW(in->arena, e.out->funcs, e.out->num_funcs, e.cap_funcs);
         e.out->funcs[e.out->num_funcs++] = in->funcs[f];
     }
+    const uint32_t *pair = choose_pairs(in, o);
     uint32_t *now = arena_array(in->arena, in->nodes.len, sizeof *now);
-    for (uint32_t i = 0; i < in->nodes.len; i++) {
-        const struct node *n = &in->nodes.at[i];
-        uint32_t *args = arena_array(in->arena, n->num_args, sizeof *args);
-        for (uint32_t k = 0; k < n->num_args; k++)
-            args[k] = now[n->args[k]];
-        now[i] = n->op == OP_bootstrap ? expand(&e, n, args[0]) : prog_copy_node(e.out, n, args);
-    }
+    for (uint32_t i = 0; i < in->nodes.len; i++)
+        now[i] = NONE;
+    for (uint32_t i = 0; i < in->nodes.len; i++)
+        emit(&e, now, pair, i);
     if (o->explain)
         explain(&e);
     return e.out;

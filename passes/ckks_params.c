@@ -16,7 +16,8 @@
  *           are 1 mod 2N, q first.
  *           Programs that bootstrap: q_0 of 42 bits, one prime of 50 for SlotToCoeff, as many for layers
  *           as any bootstrap or input must have, then those of EvalMod and of CoeffToSlot, as boot_shape
- *           says.
+ *           says. EvalMod has two primes more, for the arcsine, where --boot-precision asks for more bits
+ *           than the bend of the sine leaves.
  * Cost      one run of ckks_level, and one of the cost model for every alpha.
  */
 #include "level.h"
@@ -31,6 +32,7 @@ enum {
     LAST_LOG_N = 17,
     LEAST_PRECISION = 20,
     MOST_PRECISION = 45,
+    MOST_BOOT_PRECISION = 17, /* of the sine itself */
     SPECIAL_BITS = 50,
     MOST_PRIMES = 160 /* q_0, and 120 of 50 bits or 76 of 45 fit in the largest ring */
 };
@@ -41,6 +43,14 @@ struct chain {
     uint32_t bits[MOST_PRIMES];
     struct boot_shape shape;
 };
+
+struct level_rules level_rules_boot(const struct opts *o)
+{
+    struct level_rules r = level_rules_default(o->precision);
+    r.base = level_base(r.precision, boot_shape(LAST_LOG_N).q0_bits);
+    r.arcsine = o->boot_precision > boot_bend_bits(0) ? 3 : 0;
+    return r;
+}
 
 static bool bootstraps(const struct prog *p)
 {
@@ -68,11 +78,11 @@ static struct chain plain_chain(const struct level_rules *r, int top)
 
 static struct chain boot_chain(const struct level_rules *r, uint32_t boot_level, uint32_t log_n)
 {
-    struct chain c = {.boot_level = boot_level, .shape = boot_shape(log_n)};
+    struct chain c = {.boot_level = boot_level, .shape = boot_shape_of(log_n, r->arcsine)};
     add_primes(&c, 1, c.shape.q0_bits);
     add_primes(&c, 1, c.shape.stc_bits);
     add_primes(&c, boot_level - 1, (uint32_t)r->prime_bits);
-    for (uint32_t i = 0; i < BOOT_EVALMOD_LEVELS; i++)
+    for (uint32_t i = 0; i < c.shape.mod_levels; i++)
         add_primes(&c, 1, c.shape.mod_bits[i]);
     add_primes(&c, c.shape.cts_levels, c.shape.cts_bits);
     return c;
@@ -252,12 +262,17 @@ static void choose_chain(struct prog *p, const struct chain *c)
 }
 
 /* What all bootstraps cost with the digits at hand */
-static double boots_cost(const struct prog *p)
+static double boots_cost(const struct prog *p, const uint32_t *pairs)
 {
     double ns = 0;
-    for (uint32_t i = 0; i < p->nodes.len; i++)
-        if (p->nodes.at[i].op == OP_bootstrap)
-            ns += boot_cost(&p->params, p->nodes.at[i].type.n);
+    for (uint32_t i = 0; i < p->nodes.len; i++) {
+        const struct node *n = &p->nodes.at[i];
+        if (n->op != OP_bootstrap)
+            continue;
+        bool paired = pairs && pairs[i] != NONE;
+        ns += paired ? boot_cost_many(&p->params, n->type.n, 2, true) / 2
+                     : boot_cost_of(&p->params, n);
+    }
     return ns;
 }
 
@@ -268,16 +283,17 @@ static double sparse_bits(const struct params *q)
 
 /* Digits; the time that they take */
 static double choose_digits(struct params *q, struct prog *leveled, const struct chain *c,
-                            double most_bits)
+                            double most_bits, const struct opts *o)
 {
     double best = INFINITY;
+    const uint32_t *pairs = o->boot_single ? NULL : boot_pairs(leveled);
     for (uint32_t alpha = 1; alpha <= q->num_q; alpha++) {
         uint32_t num_p = special_primes(c, alpha);
         if (chain_bits(c) + num_p * SPECIAL_BITS > most_bits)
             continue;
         leveled->params.alpha = alpha;
         leveled->params.num_p = num_p;
-        double cost = cost_prog(leveled) + boots_cost(leveled);
+        double cost = cost_prog(leveled) + boots_cost(leveled, pairs);
         if (cost < best) {
             best = cost;
             q->alpha = alpha;
@@ -307,7 +323,7 @@ static void explain_boot(const struct prog *p, const struct chain *c)
     const struct params *q = &p->params;
     const struct boot_shape *s = &c->shape;
     uint32_t mod_bits = 0;
-    for (uint32_t i = 0; i < BOOT_EVALMOD_LEVELS; i++)
+    for (uint32_t i = 0; i < s->mod_levels; i++)
         mod_bits += s->mod_bits[i];
     diag_note(NO_LOC,
               "chain: %u (q_0) + %u (SlotToCoeff) + %u x %u (layers) + %u (EvalMod) + %u x %u "
@@ -372,9 +388,8 @@ static struct prog *choose(struct prog *p, const struct opts *o, struct level_pl
     struct demand d = {plan, 0, trial};
     struct prog *leveled = NULL;
     bool boots = bootstraps(p);
-    plan->rules = level_rules_default(o->precision);
-    if (boots)
-        plan->rules.base = level_base(plan->rules.precision, boot_shape(LAST_LOG_N).q0_bits);
+    plan->rules = boots ? level_rules_boot(o) : level_rules_default(o->precision);
+    p->params.arcsine = plan->rules.arcsine;
     level_plan(plan, p);
     while (!leveled) {
         level_room(plan);
@@ -405,7 +420,7 @@ double params_try(const struct prog *p, const struct opts *o)
     struct chain chain = {0};
     double most_bits = 0;
     struct prog *leveled = choose(&copy, o, &plan, &chain, &most_bits, true);
-    return leveled ? choose_digits(&copy.params, leveled, &chain, most_bits) : INFINITY;
+    return leveled ? choose_digits(&copy.params, leveled, &chain, most_bits, o) : INFINITY;
 }
 
 /* The digits are those that leave about half as many special primes as there are others. */
@@ -417,7 +432,8 @@ bool params_guess(struct params *q, const struct level_rules *r, uint32_t log_n,
     *q = (struct params){.log_n = log_n,
                          .num_q = c.len,
                          .boot_level = boot_level,
-                         .sparse_weight = c.shape.sparse_weight};
+                         .sparse_weight = c.shape.sparse_weight,
+                         .arcsine = r->arcsine};
     if (c.len > MOST_PRIMES)
         return false;
     for (uint32_t alpha = 1; alpha <= (c.len + 1) / 2; alpha++) {
@@ -436,12 +452,15 @@ struct prog *ckks_params(struct prog *p, const struct opts *o)
     if (o->precision && (o->precision < LEAST_PRECISION || o->precision > MOST_PRECISION))
         diag_fatal(NO_LOC, "--precision must be from %d to %d bits, found %u", LEAST_PRECISION,
                    MOST_PRECISION, o->precision);
+    if (o->boot_precision > MOST_BOOT_PRECISION)
+        diag_fatal(NO_LOC, "--boot-precision must be at most %d bits, found %u",
+                   MOST_BOOT_PRECISION, o->boot_precision);
     struct level_plan plan = {0};
     struct chain chain = {0};
     double most_bits = 0;
     struct prog *leveled = choose(p, o, &plan, &chain, &most_bits, false);
     p->params.input_scale = input_scale(leveled);
-    choose_digits(&p->params, leveled, &chain, most_bits);
+    choose_digits(&p->params, leveled, &chain, most_bits, o);
     choose_special(p, most_bits);
     p->params.lambda_bits = p->params.insecure ? 0 : 128;
     normalise_rotations(p);

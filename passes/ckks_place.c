@@ -56,8 +56,7 @@ static uint32_t least_log_n(const struct prog *p)
 
 static struct level_rules rules_of(const struct prog *p, const struct opts *o)
 {
-    struct level_plan plan = {.rules = level_rules_default(o->precision)};
-    plan.rules.base = level_base(plan.rules.precision, boot_shape(LAST_LOG_N).q0_bits);
+    struct level_plan plan = {.rules = level_rules_boot(o)};
     level_plan(&plan, p);
     level_room(&plan);
     return plan.rules;
@@ -209,6 +208,7 @@ struct prog *ckks_place(struct prog *in, const struct opts *o)
         if (leveled <= least_boot(&rules, o, first, last, bound))
             return in;
     struct place pl = place_open(in, &rules);
+    pl.pairs = !o->boot_single;
     struct candidate *c = arena_array(in->arena, MOST_CANDIDATES, sizeof *c), *best = NULL;
     uint32_t len = find_candidates(&pl, o, first, last, c);
     struct prog *chosen = in;

@@ -16,11 +16,14 @@
  * Algorithm List scheduling: of the nodes, or whole groups, that are ready in the layer at hand,
  *           the one that frees most, else the first in program order (which is babies first, then giant
  *           step by giant step).
- *           Registers: best fit; where none fits, the largest free one grows.
+ *           Registers: the largest values first, best fit among those that are free as long as the value
+ *           lives; a value prefers the register that it may take over. Values that are dropped to several
+ *           levels are dropped step by step, so that each step can take over the one before.
  * Cost      nodes times ready nodes; nodes times registers.
  */
 #include "level.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static uint64_t value_words(const struct params *q, const struct type *t)
@@ -69,6 +72,48 @@ static uint32_t build_chain(struct build *b, const struct node *sum, uint32_t *a
         total = build2(b, OP_add, total, args[k]);
     }
     return total;
+}
+
+/* ---- one drop after the other ---------------------------------------------------------------- */
+
+static bool is_drop(const struct node *n)
+{
+    return n->op == OP_drop_to && (n->type.kind == KIND_CT || n->type.kind == KIND_CT3);
+}
+
+/* All drops of one value, the highest level first, where the first of them was */
+static struct prog *chain_drops(struct prog *in)
+{
+    const struct nodes *nodes = &in->nodes;
+    struct prog *p = prog_derive(in, in->stage);
+    uint32_t *now = arena_array(in->arena, nodes->len, sizeof *now);
+    uint32_t *head = arena_array(in->arena, nodes->len, sizeof *head); /* of a value's drops: + 1 */
+    uint32_t *next = arena_array(in->arena, nodes->len, sizeof *next);
+    for (uint32_t i = 0; i < nodes->len; i++) {
+        const struct node *n = &nodes->at[i];
+        if (!is_drop(n))
+            continue;
+        uint32_t *at = &head[n->args[0]];
+        while (*at && nodes->at[*at - 1].type.level >= n->type.level)
+            at = &next[*at - 1];
+        next[i] = *at;
+        *at = i + 1;
+    }
+    for (uint32_t i = 0; i < nodes->len; i++) {
+        const struct node *n = &nodes->at[i];
+        if (!is_drop(n)) {
+            uint32_t *args = arena_array(in->arena, n->num_args, sizeof *args);
+            for (uint32_t k = 0; k < n->num_args; k++)
+                args[k] = now[n->args[k]];
+            now[i] = prog_copy_node(p, n, args);
+            continue;
+        }
+        uint32_t x = now[n->args[0]], *first = &head[n->args[0]];
+        for (uint32_t d = *first; d; d = next[d - 1])
+            x = now[d - 1] = prog_copy_node(p, &nodes->at[d - 1], &x);
+        *first = 0; /* all of them are there */
+    }
+    return p;
 }
 
 static struct prog *split_sums(struct prog *in)
@@ -292,11 +337,20 @@ static struct prog *reorder(struct prog *in)
 
 /* ---- registers ------------------------------------------------------------------------------ */
 
+struct span {
+    uint32_t from, to; /* half open, in moments */
+};
+
+struct reg {
+    uint64_t words;
+    struct span *span; /* of the values it has in the program at hand, in order of time */
+    uint32_t len, cap;
+};
+
 struct regs {
     struct arena *arena;
-    uint64_t *words;
-    bool *busy;
-    uint32_t len, cap, cap_busy;
+    struct reg *at;
+    uint32_t len, cap;
     uint32_t of_functions; /* the first so many */
 };
 
@@ -320,33 +374,58 @@ static bool in_place(enum op op)
     }
 }
 
-/* Of the registers from `first` on. `own`: that of the first operand if it may be taken over, else
- * NONE; wins ties. */
-static uint32_t take(struct regs *r, uint64_t words, uint32_t own, uint32_t first)
+/* Where `x` belongs among the values of a register; false: it lives together with one of them */
+static bool find_gap(const struct reg *r, struct span x, uint32_t *place)
 {
-    uint32_t fit = NONE, largest = NONE;
-    for (uint32_t k = first; k < r->len; k++) {
-        if (r->busy[k])
+    uint32_t low = 0, high = r->len;
+    while (low < high) {
+        uint32_t mid = (low + high) / 2;
+        if (r->span[mid].from < x.from)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    *place = low;
+    return (low == 0 || r->span[low - 1].to <= x.from) &&
+           (low == r->len || x.to <= r->span[low].from);
+}
+
+static void occupy(struct arena *a, struct reg *r, struct span x, uint32_t place)
+{
+    ARENA_GROW(a, r->span, r->len, r->cap);
+    memmove(r->span + place + 1, r->span + place, (r->len - place) * sizeof *r->span);
+    r->span[place] = x;
+    r->len++;
+}
+
+/* Of the registers from `first` on: the first of the `wanted` two that is large enough and free all the
+ * time, else the smallest such one, else the largest that is free, enlarged, else a new one. */
+static uint32_t take(struct regs *r, uint64_t words, struct span x, const uint32_t *wanted,
+                     uint32_t first)
+{
+    uint32_t fit = NONE, largest = NONE, place;
+    for (uint32_t k = 0; k < 2 && fit == NONE; k++)
+        if (wanted[k] != NONE && wanted[k] >= first && r->at[wanted[k]].words >= words &&
+            find_gap(&r->at[wanted[k]], x, &place))
+            fit = wanted[k];
+    for (uint32_t k = first; k < r->len && (fit == NONE || fit != wanted[0]); k++) {
+        if ((fit != NONE && fit == wanted[1]) || !find_gap(&r->at[k], x, &place))
             continue;
-        if (r->words[k] >= words && (fit == NONE || r->words[k] < r->words[fit] ||
-                                     (r->words[k] == r->words[fit] && k == own)))
+        if (r->at[k].words >= words && (fit == NONE || r->at[k].words < r->at[fit].words))
             fit = k;
-        if (largest == NONE || r->words[k] > r->words[largest])
+        if (largest == NONE || r->at[k].words > r->at[largest].words)
             largest = k;
     }
-    if (fit == NONE && largest != NONE) {
-        fit = largest;
-        r->words[fit] = words;
-    }
+    fit = fit == NONE ? largest : fit;
     if (fit == NONE) {
-        struct arena *a = r->arena;
-        uint32_t same = r->len;
-        ARENA_GROW(a, r->words, r->len, r->cap);
-        ARENA_GROW(a, r->busy, same, r->cap_busy);
+        ARENA_GROW(r->arena, r->at, r->len, r->cap);
         fit = r->len++;
-        r->words[fit] = words;
+        r->at[fit] = (struct reg){0};
     }
-    r->busy[fit] = true;
+    if (r->at[fit].words < words)
+        r->at[fit].words = words;
+    (void)find_gap(&r->at[fit], x, &place);
+    occupy(r->arena, &r->at[fit], x, place);
     return fit;
 }
 
@@ -368,65 +447,72 @@ static bool *across_calls(const struct prog *p)
     return across;
 }
 
-static void assign_node(struct prog *p, struct regs *r, uint32_t *uses, uint32_t i, bool across)
+/* When a value needs its register: a node is one moment, and so is a group. What dies where its
+ * register may be taken over lives up to that moment, anything else through it. */
+struct lives {
+    uint64_t *words;    /* [nodes], 0 where there is no register */
+    struct span *span;  /* [nodes] */
+    uint32_t *heir;     /* [nodes] that may take over the register, or NONE */
+    uint32_t *by_words; /* [len] values, the largest first */
+    uint32_t len;
+};
+
+static int compare_values(const void *a, const void *b, void *context)
 {
-    struct nodes *nodes = &p->nodes;
-    struct node *n = &nodes->at[i];
-    uint64_t words = value_words(&p->params, &n->type);
-    bool reuse = in_place((enum op)n->op);
-    uint32_t own = NONE;
-    for (uint32_t k = 0; k < n->num_args; k++) {
-        uint32_t x = n->args[k], reg = nodes->at[x].reg;
-        if (--uses[x] > 0 || !reuse)
-            continue;
-        r->busy[reg] = false;
-        own = k == 0 ? reg : own;
-    }
-    if (words > 0)
-        n->reg = take(r, words, own, across ? r->of_functions : 0);
-    for (uint32_t k = 0; k < n->num_args; k++)
-        if (uses[n->args[k]] == 0 && nodes->at[n->args[k]].reg != n->reg)
-            r->busy[nodes->at[n->args[k]].reg] = false;
-    if (uses[i] == 0 && words > 0 && n->op != OP_input)
-        r->busy[n->reg] = false;
+    const struct lives *l = context;
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    if (l->words[x] != l->words[y])
+        return l->words[x] > l->words[y] ? -1 : 1;
+    return x < y ? -1 : x > y;
 }
 
-/* The nodes from `i` on that are of one group; returns the end. Operands stay until all results have
- * registers. */
-static uint32_t assign_group(struct prog *p, struct regs *r, uint32_t *uses, uint32_t i,
-                             const bool *across)
+static struct lives find_lives(const struct prog *p)
 {
-    struct nodes *nodes = &p->nodes;
-    int64_t group = node_int(&nodes->at[i], KEY_group);
-    uint32_t end = i;
-    for (; end < nodes->len && node_int_or(&nodes->at[end], KEY_group, -1) == group; end++) {
-        struct node *n = &nodes->at[end];
-        if (!is_inner(n))
-            n->reg = take(r, value_words(&p->params, &n->type), NONE,
-                          across[end] ? r->of_functions : 0);
+    const struct nodes *nodes = &p->nodes;
+    struct arena *a = p->arena;
+    struct lives l = {.words = arena_array(a, nodes->len, sizeof *l.words)};
+    l.span = arena_array(a, nodes->len, sizeof *l.span);
+    l.heir = arena_array(a, nodes->len, sizeof *l.heir);
+    l.by_words = arena_array(a, nodes->len, sizeof *l.by_words);
+    uint32_t now = 0;
+    for (uint32_t i = 0; i < nodes->len; i++) {
+        const struct node *n = &nodes->at[i];
+        int64_t group = node_int_or(n, KEY_group, -1);
+        now += i == 0 || group < 0 || group != node_int_or(&nodes->at[i - 1], KEY_group, -1);
+        l.words[i] = is_inner(n) ? 0 : value_words(&p->params, &n->type);
+        l.span[i] = (struct span){n->op == OP_input ? 0 : now, now + 1};
+        l.heir[i] = NONE;
+        for (uint32_t k = 0; k < n->num_args; k++) {
+            uint32_t x = n->args[k];
+            bool over = in_place((enum op)n->op) && group < 0;
+            l.span[x].to = over ? now : now + 1;
+            l.heir[x] = over && k == 0 ? i : NONE;
+        }
+        if (l.words[i] > 0)
+            l.by_words[l.len++] = i;
     }
-    for (uint32_t m = i; m < end; m++) {
-        const struct node *n = &nodes->at[m];
-        for (uint32_t k = 0; k < n->num_args; k++)
-            if (--uses[n->args[k]] == 0 && !is_inner(&nodes->at[n->args[k]]))
-                r->busy[nodes->at[n->args[k]].reg] = false;
-        if (uses[m] == 0 && !is_inner(n))
-            r->busy[n->reg] = false;
-    }
-    return end;
+    const uint32_t *uses = prog_use_counts(p);
+    for (uint32_t i = 0; i < nodes->len; i++)
+        if (nodes->at[i].op == OP_input && uses[i] == 0)
+            l.span[i].to = now + 1;
+    qsort_r(l.by_words, l.len, sizeof *l.by_words, compare_values, &l);
+    return l;
 }
 
 static void assign(struct prog *p, struct regs *r)
 {
-    uint32_t *uses = prog_use_counts(p);
+    struct nodes *nodes = &p->nodes;
+    struct lives l = find_lives(p);
     bool *across = across_calls(p);
-    for (uint32_t i = 0; i < p->nodes.len;) {
-        if (node_attr(&p->nodes.at[i], KEY_group)) {
-            i = assign_group(p, r, uses, i, across);
-            continue;
-        }
-        assign_node(p, r, uses, i, across[i]);
-        i++;
+    for (uint32_t k = 0; k < r->len; k++)
+        r->at[k].len = 0;
+    for (uint32_t k = 0; k < l.len; k++) {
+        uint32_t i = l.by_words[k], heir = l.heir[i];
+        struct node *n = &nodes->at[i];
+        uint32_t from = n->num_args > 0 && l.heir[n->args[0]] == i ? n->args[0] : NONE;
+        uint32_t wanted[2] = {from == NONE ? NONE : nodes->at[from].reg,
+                              heir == NONE ? NONE : nodes->at[heir].reg};
+        n->reg = take(r, l.words[i], l.span[i], wanted, across[i] ? r->of_functions : 0);
     }
 }
 
@@ -437,14 +523,10 @@ static struct func *assign_functions(const struct prog *in, struct regs *r)
     for (uint32_t f = 0; f < in->num_funcs; f++) {
         struct prog *p = prog_of_func(in, f);
         level_required(p, "ckks_regs");
-        p = reorder(split_sums(p));
-        for (uint32_t k = 0; k < r->len; k++)
-            r->busy[k] = false;
+        p = reorder(split_sums(chain_drops(p)));
         assign(p, r);
         funcs[f] = (struct func){in->funcs[f].name, p->nodes};
     }
-    for (uint32_t k = 0; k < r->len; k++)
-        r->busy[k] = false;
     r->of_functions = r->len;
     return funcs;
 }
@@ -455,10 +537,13 @@ struct prog *ckks_regs(struct prog *in, const struct opts *o)
     level_required(in, "ckks_regs");
     struct regs r = {.arena = in->arena};
     struct func *funcs = assign_functions(in, &r);
-    struct prog *p = reorder(split_sums(in));
+    struct prog *p = reorder(split_sums(chain_drops(in)));
     p->funcs = funcs;
     assign(p, &r);
+    uint64_t *words = arena_array(p->arena, r.len, sizeof *words);
+    for (uint32_t k = 0; k < r.len; k++)
+        words[k] = r.at[k].words;
     p->num_regs = r.len;
-    p->reg_words = r.words;
+    p->reg_words = words;
     return p;
 }

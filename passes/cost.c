@@ -192,8 +192,8 @@ static double cost_in(const struct prog *p, const struct nodes *nodes, const str
     case OP_add:
     case OP_sub:
         return parts * limbs * point * (n->num_args - 1);
-    case OP_comb:
-        return parts * limbs * point * n->num_args;
+    case OP_comb: /* the kernel of plaintexts that repeat, and the result is written */
+        return parts * limbs * limb(COST_mac_run, r.log_n) * (n->num_args + 1);
     case OP_padd:
     case OP_add_scalar:
         return limbs * point;

@@ -269,6 +269,7 @@ struct prog *prog_compact(struct prog *in)
                        .maps = keep_none(in->arena, in->num_maps)};
     mark_nodes(&t, &in->nodes);
     mark_nodes(&t, &in->reference);
+    mark_nodes(&t, &in->packed);
     for (uint32_t f = 0; f < in->num_funcs; f++)
         mark_nodes(&t, &in->funcs[f].nodes);
     mark_maps_and_consts(&t);
@@ -277,6 +278,7 @@ struct prog *prog_compact(struct prog *in)
     copy_layouts_and_maps(&t, q);
     q->nodes = renumber_nodes(&t, &in->nodes);
     q->reference = renumber_nodes(&t, &in->reference);
+    q->packed = renumber_nodes(&t, &in->packed);
     q->funcs = arena_array(in->arena, in->num_funcs, sizeof *q->funcs);
     for (uint32_t f = 0; f < in->num_funcs; f++)
         q->funcs[f] = (struct func){in->funcs[f].name, renumber_nodes(&t, &in->funcs[f].nodes)};

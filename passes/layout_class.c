@@ -198,11 +198,32 @@ static void add_pulled_back(struct classes *s, struct class *c, const struct cla
         add(s, c, (struct sketch){.g = {t->stride[0], t->stride[1]}, .t = {1, 1}});
 }
 
+/* Multiplexed packing (Lee et al., "Low-complexity deep convolutional neural networks on fully homomorphic
+ * encryption using multiplexed parallel convolutions", ICML 2022): rows of the picture's width, a block for
+ * a channel; a stride leaves gaps, which other channels of the block fill. False where that does not fit. */
+static bool add_multiplexed(struct classes *s, struct class *c, uint32_t reach)
+{
+    if (c->parent == NONE) {
+        uint32_t g = least_interleave(s, c);
+        add(s, c, (struct sketch){.g = {g, g}, .t = {1, 1}, .pitch = ceil_div(reach, g)});
+    } else {
+        const struct layout in = s->p->layouts[s->at[c->parent].candidate[0]];
+        const struct lterm *t = &node_map(s->p, &s->p->nodes.at[c->first])->term[0];
+        struct sketch k = {.pitch = in.pitch, .block = in.block};
+        keep_axis(in.g_h, in.t_h, t->stride[0], t->up[0], c->dims[1], &k.g[0], &k.t[0]);
+        keep_axis(in.g_w, in.t_w, t->stride[1], t->up[1], c->dims[2], &k.g[1], &k.t[1]);
+        add(s, c, k);
+    }
+    return c->len > 0;
+}
+
 static void make_candidates(struct classes *s)
 {
     uint32_t *reach = widest(s);
     for (uint32_t i = 0; i < s->len; i++) {
         struct class *c = &s->at[i];
+        if (s->how == LAYOUT_MULTIPLEXED && add_multiplexed(s, c, reach[i]))
+            continue;
         if (c->parent != NONE) {
             const struct class *from = &s->at[c->parent];
             const struct lterm t = node_map(s->p, &s->p->nodes.at[c->first])->term[0];
@@ -223,9 +244,9 @@ static void make_candidates(struct classes *s)
     }
 }
 
-struct classes find_classes(const struct prog *p, uint32_t max_slots)
+struct classes find_classes(const struct prog *p, uint32_t max_slots, enum layout_how how)
 {
-    struct classes s = {.p = prog_derive(p, STAGE_NN), .max_slots = max_slots};
+    struct classes s = {.p = prog_derive(p, STAGE_NN), .max_slots = max_slots, .how = how};
     s.p->nodes = p->nodes;
     group_values(&s);
     make_candidates(&s);

@@ -320,9 +320,10 @@ static bool one_ciphertext_each(const struct search *s)
     return true;
 }
 
-static struct search search_ring(struct prog *p, uint32_t log_n, uint32_t primes, const int *left)
+static struct search search_ring(struct prog *p, uint32_t log_n, uint32_t primes, const int *left,
+                                 enum layout_how how)
 {
-    struct search s = {.ring = ring_for(log_n, primes), .c = find_classes(p, 1U << (log_n - 1))};
+    struct search s = {.ring = ring_for(log_n, primes), .c = find_classes(p, 1U << (log_n - 1), how)};
     prepare(&s, left);
     choose_on_tree(&s);
     improve(&s);
@@ -359,10 +360,10 @@ void layout_search(struct prog *p, const struct opts *o, struct layouts *found)
     for (uint32_t i = 0; i < p->nodes.len; i++)
         primes = (uint32_t)left[i] + 1 > primes ? (uint32_t)left[i] + 1 : primes;
     uint32_t log_n = o->log_n ? o->log_n : least_log_n(primes);
-    struct search best = search_ring(p, log_n, primes, left);
+    struct search best = search_ring(p, log_n, primes, left, o->layout);
     double least = total(&best);
     while (!o->log_n && log_n < MAX_LOG_N && !one_ciphertext_each(&best)) {
-        struct search next = search_ring(p, ++log_n, primes, left);
+        struct search next = search_ring(p, ++log_n, primes, left, o->layout);
         double cost = total(&next);
         if (cost < least) {
             least = cost;

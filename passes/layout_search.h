@@ -23,10 +23,11 @@ struct classes {
     struct class *at; /* in order of `first` */
     uint32_t len;
     uint32_t max_slots; /* n of a candidate is at most this */
+    enum layout_how how;
 };
 
-/* Classes and candidates of program p for ciphertexts of max_slots slots. */
-struct classes find_classes(const struct prog *p, uint32_t max_slots);
+/* Classes and candidates of program p for ciphertexts of max_slots slots. MULTIPLEXED: one candidate each. */
+struct classes find_classes(const struct prog *p, uint32_t max_slots, enum layout_how how);
 
 /* ---- layout_search.c ------------------------------------------------------------------------- */
 

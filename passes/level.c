@@ -14,7 +14,7 @@ uint32_t level_base(double precision, double q0_bits)
 struct level_rules level_rules_default(uint32_t precision)
 {
     double p = precision ? precision : 27;
-    return (struct level_rules){p, p <= 31 ? 50 : p, level_base(p, Q0_BITS)};
+    return (struct level_rules){p, p <= 31 ? 50 : p, level_base(p, Q0_BITS), 0};
 }
 
 struct level_rules level_rules_of(const struct prog *p)

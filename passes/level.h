@@ -33,6 +33,7 @@ struct level_rules {
     double precision;  /* log2 of D */
     double prime_bits; /* log2 of the primes that are dropped */
     uint32_t base;     /* primes that are left at the output */
+    uint32_t arcsine;  /* as in struct params */
 };
 
 /* One level at which a version of a value is wanted. */
@@ -70,6 +71,8 @@ struct level_plan {
 };
 
 struct level_rules level_rules_default(uint32_t precision); /* 0: the compiler's choice */
+/* ckks_params.c: of a program that bootstraps */
+struct level_rules level_rules_boot(const struct opts *o);
 /* Primes that an output needs above the rules of headroom, where q_0 has so many bits */
 uint32_t level_base(double precision, double q0_bits);
 /* As ckks_params wrote them into p->params */

@@ -117,8 +117,9 @@ static void lower_node(struct lower *s, uint32_t value)
 
 struct prog *lower_nn_slot(struct prog *in, const struct opts *o)
 {
-    (void)o;
     struct lower s = {.in = in, .p = prog_derive(in, STAGE_SLOT)};
+    if (o->check)
+        s.p->packed = in->nodes;
     s.vec = arena_array(in->arena, in->nodes.len, sizeof *s.vec);
     for (uint32_t i = 0; i < in->nodes.len; i++)
         lower_node(&s, i);

@@ -85,7 +85,9 @@ struct counting {
 
 static int64_t centred(int64_t x, int64_t m)
 {
-    int64_t r = (x + m / 2) % m;
+    if ((m & (m - 1)) == 0)
+        return ((x + m / 2) & (m - 1)) - m / 2;
+    int32_t r = (int32_t)(x + m / 2) % (int32_t)m; /* steps are below MOST_SLOTS; 64 bits are slow */
     return (r < 0 ? r + m : r) - m / 2;
 }
 

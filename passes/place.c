@@ -335,7 +335,7 @@ static double node_cost(struct prog *costed, const struct level_plan *l, const s
     int level = level_of(l, i);
     double ns = 0;
     if (n->op == OP_bootstrap)
-        return level < 0 ? 0 : boot_cost(q, n->type.n);
+        return level < 0 ? 0 : boot_cost_of(q, n);
     if (level < 0 || n->num_args == 0)
         return 0;
     int32_t *operand = &costed->nodes.at[n->args[0]].type.level, saved = *operand;
@@ -370,6 +370,20 @@ static bool any_exact(const struct want *w)
     return false;
 }
 
+/* Of bootstrapping what leaves the unit: ciphertexts of one tensor, of equal slots but in text from elsewhere */
+static double outs_cost(const struct solver *s, const struct place_unit *u)
+{
+    const struct node *at = s->pl->p->nodes.at;
+    double ns = 0;
+    for (uint32_t k = 0, same; k < u->outs; k += same) {
+        uint32_t n = at[u->out[k]].type.n;
+        for (same = 1; k + same < u->outs && at[u->out[k + same]].type.n == n;)
+            same++;
+        ns += boot_cost_many(s->q, n, same, s->pl->pairs);
+    }
+    return ns;
+}
+
 static struct evaluation evaluate(struct solver *s, uint32_t at, struct want_of want,
                                   const struct want_of *operand)
 {
@@ -397,9 +411,9 @@ static struct evaluation evaluate(struct solver *s, uint32_t at, struct want_of 
             level_want(l, p, u->out[k], false, want.raw, want.exact & EXACT_RAW);
         if (!want.boot && want.res >= 0)
             level_want(l, p, u->out[k], true, want.res, want.exact & EXACT_RES);
-        if (want.boot)
-            e.cost += boot_cost(s->q, p->nodes.at[u->out[k]].type.n);
     }
+    if (want.boot && e.valid)
+        e.cost += outs_cost(s, u);
     for (uint32_t k = u->nodes; k-- > 0 && e.valid;) {
         level_demand(l, p, u->node[k]);
         e.cost += node_cost(&s->costed, l, s->q, u->node[k]);

@@ -30,6 +30,7 @@ struct place {
     struct place_unit *unit; /* in an order of execution */
     uint32_t units;
     uint32_t *unit_of; /* [nodes] */
+    bool pairs;        /* two ciphertexts in one bootstrap where that is cheaper */
 };
 
 /* p: a ckks program without levels and bootstraps. No units where there are more than 5000. */

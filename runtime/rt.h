@@ -14,7 +14,7 @@
  * have at most 50 bits. Level l means the limbs q_0..q_l. Rotation by r: out[s] = in[s + r].
  *
  * Files. Everything on disk is one container, little-endian:
- *     0  magic "WEFTFILE"      8  u32 version (1)     12  u32 kind (enum rt_kind)
+ *     0  magic "WEFTFILE"      8  u32 version (2)     12  u32 kind (enum rt_kind)
  *    16  u32 flags (bit 0: insecure parameters)       20  u32 0
  *    24  u64 parameter fingerprint (0 for model data) 32  u64 model hash
  *    40  u64 key id (0 for model data)                48  u64 payload bytes
@@ -118,6 +118,21 @@ struct rt_layer {
     uint32_t line;                 /* of the model file */
     void (*run)(rt_eval *e);
     double predicted_ns;           /* cost model, one thread: weights the progress line */
+    uint32_t row;                  /* of the program's rows; several layers may share one */
+};
+
+/* What the compiler expected of a layer of the model file, or of the bootstraps after it */
+struct rt_row {
+    const char *name;
+    uint32_t line, bootstrap;      /* bootstrap: 0 or 1 */
+    double predicted_ns;
+    int32_t level_in, level_out;
+    double scale_bits;             /* log2 of the scale of its result */
+    uint32_t rotations, key_switches, decompositions, plain_products;
+    uint32_t offsets;              /* different rotations between operand and result of its linear map */
+    uint32_t period;               /* of its plaintexts, in slots; 0: none */
+    uint32_t ciphertexts;          /* of its result; of bootstraps, how many */
+    double fill;                   /* share of the slots of its result that hold the tensor */
 };
 
 struct rt_program {
@@ -129,12 +144,31 @@ struct rt_program {
     uint32_t num_layers;
     /* [num_ct of the packing]; an input that no operation reads has UINT32_MAX */
     const uint32_t *input_regs, *output_regs;
+    const struct rt_row *rows;
+    uint32_t num_rows;
 };
 
 /* ---- life cycle --------------------------------------------------------------------------- */
 
-/* Everything is allocated and all plaintexts are encoded here. data_path: the model data file.
- * keys_path: evaluation keys, mapped. On error *out is NULL and err says why. threads 0: all. */
+/*
+ * Everything is allocated and all plaintexts are encoded here. data_path: the model data file.
+ * keys_path: evaluation keys, mapped. On error *out is NULL and err says why. threads 0: all.
+ *
+ * Halves of keys and limbs of plaintexts that are computed (most of the memory) are kept where they
+ * fit into max_memory, else made again for every use; results are the same, bit for bit. With less
+ * than the least that is needed the error names that.
+ */
+#define RT_DEFAULT_MEMORY ((uint64_t)11 << 29) /* 5.5 GiB; more only where less is not possible */
+struct rt_options {
+    int threads;
+    uint64_t max_memory; /* bytes of the whole process; 0: RT_DEFAULT_MEMORY */
+    bool once;           /* for one image: what pays only when used again is not kept */
+};
+RT_MUST_CHECK enum rt_status rt_eval_open_with(rt_eval **out, const struct rt_program *program,
+                                               const char *data_path, const char *keys_path,
+                                               const struct rt_options *options,
+                                               struct rt_error *err);
+/* With that number of threads, and nothing else said. */
 RT_MUST_CHECK enum rt_status rt_eval_open(rt_eval **out, const struct rt_program *program,
                                           const char *data_path, const char *keys_path,
                                           int threads, struct rt_error *err);
@@ -148,10 +182,24 @@ RT_MUST_CHECK enum rt_status rt_infer(rt_eval *e, const char *ct_in, const char 
                                       rt_progress *progress, void *ctx, struct rt_error *err);
 
 struct rt_memory {
-    uint64_t key_bytes, plaintext_bytes, register_bytes;
+    uint64_t key_bytes;       /* mapped file and halves that are kept */
+    uint64_t plaintext_bytes; /* coefficients and limbs that are kept */
+    uint64_t register_bytes;
+    uint64_t other_bytes;     /* tables, work, the program itself */
 };
 struct rt_memory rt_eval_memory(const rt_eval *e);
 uint64_t rt_eval_key_id(const rt_eval *e);
+
+/* A look at what a register holds after a layer, for debug builds (weft build --check): rt_check() calls the
+ * hook, if there is one, and stops the program when it returns false. */
+struct rt_view {
+    const uint64_t *part[2]; /* evaluation form, limbs q_0 .. q_level */
+    int32_t level;
+    double scale;
+};
+typedef bool rt_check_hook(void *ctx, uint32_t point, const struct rt_view *value);
+void rt_eval_watch(rt_eval *e, rt_check_hook *hook, void *ctx); /* NULL: nobody looks */
+void rt_check(rt_eval *e, uint32_t reg, uint32_t point);
 
 /* ---- operations, called by generated code --------------------------------------------------
  * Registers are given by number. Preconditions (level, scale within 2^-30, parts, domain, key

@@ -35,9 +35,25 @@ void rt_clear_add(size_t n, double *y, const double *a, const double *b);
 void rt_clear_sub(size_t n, double *y, const double *a, const double *b);
 void rt_clear_mul(size_t n, double *y, const double *a, const double *b);
 
+/* What a debug build (weft build --check) compares: at point i, which rt_check() names, a register is
+ * ciphertext `part` of a tensor of the network, at this level and scale. */
+struct rt_clear_point {
+    const char *layer;
+    uint32_t line;
+    uint32_t tensor, part, n;  /* n: slots of the register */
+    const struct rt_packing *packing;
+    int32_t level;
+    double scale, budget;
+};
+typedef void rt_clear_hook(void *ctx, uint32_t tensor, const double *value); /* [c][h][w] */
+
 /* Generated: x is the normalised image [c][h][w], y the result [num_outputs]. False: no memory. */
 struct rt_clear_program {
     bool (*run)(const double *values, const double *x, double *y);
+    /* In debug builds, else NULL and 0: the network as it was packed; every tensor to the hook */
+    bool (*trace)(const double *values, const double *x, double *y, rt_clear_hook *hook, void *ctx);
+    const struct rt_clear_point *points;
+    uint32_t num_points, num_tensors;
 };
 
 #endif

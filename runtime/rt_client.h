@@ -31,4 +31,12 @@ RT_MUST_CHECK enum rt_status rt_encrypt(const rt_secret *s, const struct rt_inte
 RT_MUST_CHECK enum rt_status rt_decrypt(const rt_secret *s, const struct rt_interface *model,
                                         const char *ct_path, double *result, struct rt_error *err);
 
+/* How far a register (rt_eval_watch) is from ciphertext `part` of a tensor [c][h][w] packed by `packing`: the
+ * largest difference of its n slots, read at `scale`. For debug builds. */
+RT_MUST_CHECK enum rt_status rt_decrypt_compare(const rt_secret *s, const struct rt_interface *model,
+                                                const struct rt_view *value, double scale, uint32_t n,
+                                                const struct rt_packing *packing, uint32_t part,
+                                                const double *tensor, double *error,
+                                                struct rt_error *err);
+
 #endif

@@ -37,8 +37,15 @@ bool c_group_ends(const struct nodes *nodes, uint32_t i);
 /* The group that ends with node `last` */
 struct c_group c_group(const struct nodes *nodes, uint32_t last, const uint32_t *first_plain, struct arena *a);
 
+/* ---- layers.c */
+/* Whether the C program calls something for node i; of a group, the last node makes the call for all. */
+bool c_makes_call(const struct nodes *nodes, uint32_t i);
+
 /* ---- interface.c, clear.c */
 void c_interface(const struct prog *p, struct str *out);
+/* The initialiser of a struct rt_packing, and before it the table NAME_perm if the layout has one */
+void c_add_packing(const char *name, const struct layout *l, struct str *out);
+void c_add_perm(const char *name, const struct layout *l, struct str *out);
 void c_clear(const struct prog *p, const struct c_data *d, struct str *out);
 
 /* ---- text.c: pieces of C text */

@@ -2,7 +2,8 @@
 #include "c.h"
 
 /*
- * The reference network as straight-line C on doubles: what the encrypted answer is compared with.
+ * The reference network as straight-line C on doubles: what the encrypted answer is compared with. In
+ * debug builds the packed network too, with what layers are compared with.
  * Values share buffers after their last use; all buffers are one allocation.
  */
 
@@ -15,7 +16,10 @@ struct clear {
     const struct c_data *data;
     struct arena *a;
     struct str body, terms;
-    uint32_t *buffer; /* [reference.len] NONE, IN_PLACE_INPUT, or a number */
+    const struct nodes *nodes; /* the network being written */
+    const char *prefix;        /* of the names of its tables */
+    bool traced;               /* every value goes to the hook */
+    uint32_t *buffer; /* [nodes->len] NONE, IN_PLACE_INPUT, or a number */
     struct {
         size_t len;
         bool busy;
@@ -53,7 +57,7 @@ static uint32_t take_buffer(struct clear *c, size_t len)
 
 static void assign_buffers(struct clear *c)
 {
-    const struct nodes *nodes = &c->p->reference;
+    const struct nodes *nodes = c->nodes;
     uint32_t *last_use = arena_array(c->a, nodes->len, sizeof *last_use);
     c->buffer = arena_array(c->a, nodes->len, sizeof *c->buffer);
     for (uint32_t i = 0; i < nodes->len; i++) {
@@ -101,7 +105,7 @@ static void emit_term(struct clear *c, uint32_t i, uint32_t k, const struct lter
                       const uint32_t out[3])
 {
     const uint32_t *d = c->p->consts.at[t->weight].type.dims;
-    str_addf(&c->terms, "static const struct rt_clear_term term_%u_%u = {\n", i, k);
+    str_addf(&c->terms, "static const struct rt_clear_term %sterm_%u_%u = {\n", c->prefix, i, k);
     str_addf(&c->terms,
              "    .in = {%u, %u, %u}, .out = {%u, %u, %u}, .weight_dims = {%u, %u, %u, %u},\n",
              t->in[0], t->in[1], t->in[2], out[0], out[1], out[2], d[0], d[1], d[2], d[3]);
@@ -126,8 +130,8 @@ static void emit_map(struct clear *c, uint32_t i, const struct node *n, const ch
     str_addf(&c->body, "    memset(%s, 0, %zu * sizeof *%s);\n", y, elements(&n->type), y);
     for (uint32_t k = 0; k < m->num_terms; k++) {
         emit_term(c, i, k, &m->term[k], m->out);
-        str_addf(&c->body, "    rt_clear_map(values, &term_%u_%u, %s, %s);\n", i, k, arg(c, n, k),
-                 y);
+        str_addf(&c->body, "    rt_clear_map(values, &%sterm_%u_%u, %s, %s);\n", c->prefix, i, k,
+                 arg(c, n, k), y);
         c->uses_values = true;
     }
     if (node_attr(n, KEY_bias))
@@ -163,7 +167,7 @@ static void emit_output(struct clear *c, const struct node *n)
 {
     size_t done = 0;
     for (uint32_t k = 0; k < n->num_args; k++) {
-        size_t len = elements(&c->p->reference.at[n->args[k]].type);
+        size_t len = elements(&c->nodes->at[n->args[k]].type);
         str_addf(&c->body, "    memcpy(y + %zu, %s, %zu * sizeof *y);\n", done, arg(c, n, k), len);
         done += len;
     }
@@ -174,7 +178,7 @@ static void emit_output(struct clear *c, const struct node *n)
 
 static void emit_node(struct clear *c, uint32_t i)
 {
-    const struct node *n = &c->p->reference.at[i];
+    const struct node *n = &c->nodes->at[i];
     const char *y = n->op == OP_output || n->op == OP_input ? "" : name_of(c, i);
     if (n->op != OP_input) {
         str_addf(&c->body, "    /* %%%u ", i);
@@ -229,36 +233,97 @@ static void emit_buffers(struct clear *c, struct str *out)
     }
 }
 
+static void emit_network(struct clear *c, const struct nodes *nodes, const char *head, struct str *out)
+{
+    c->nodes = nodes;
+    c->pool = NULL;
+    c->num_pool = c->cap_pool = 0;
+    c->uses_values = c->uses_x = false;
+    str_init(&c->body, c->a);
+    str_init(&c->terms, c->a);
+    assign_buffers(c);
+    for (uint32_t i = 0; i < nodes->len; i++) {
+        emit_node(c, i);
+        if (c->traced && nodes->at[i].op != OP_output)
+            str_addf(&c->body, "    hook(ctx, %u, %s);\n", i, name_of(c, i));
+    }
+    if (c->terms.len)
+        str_addf(out, "%s\n", c->terms.s);
+    str_addf(out, "%s\n{\n", head);
+    if (!c->uses_values)
+        str_add(out, "    (void)values;\n");
+    if (!c->uses_x)
+        str_add(out, "    (void)x;\n");
+    if (c->num_pool)
+        emit_buffers(c, out);
+    if (c->body.len)
+        str_add(out, c->body.s);
+    if (c->num_pool)
+        str_add(out, "    free(m);\n");
+    str_add(out, "    return true;\n}\n\n");
+}
+
+/* What a debug build looks at, and how it is packed */
+static void emit_points(const struct clear *c, struct str *out)
+{
+    const struct prog *p = c->p;
+    bool *used = arena_array(c->a, p->num_layouts, sizeof *used);
+    for (uint32_t k = 0; k < p->num_points; k++)
+        used[p->packed.at[p->points[k].tensor].type.layout] = true;
+    for (uint32_t l = 0; l < p->num_layouts; l++) {
+        if (!used[l])
+            continue;
+        const char *name = arena_printf(c->a, "packing_%u", l);
+        c_add_perm(name, &p->layouts[l], out);
+        str_addf(out, "static const struct rt_packing %s = ", name);
+        c_add_packing(name, &p->layouts[l], out);
+        str_add(out, ";\n");
+    }
+    str_add(out, "\n/* layer, line, tensor, part, slots, packing, level, scale, budget */\n"
+                 "static const struct rt_clear_point points[] = {\n");
+    for (uint32_t k = 0; k < p->num_points; k++) {
+        const struct check_point *at = &p->points[k];
+        const struct node *n = &p->nodes.at[at->node];
+        str_add(out, "    {");
+        c_add_string(out, n->layer && *n->layer ? n->layer : "program");
+        str_addf(out, ", %u, %u, %u, %u, &packing_%u, %d, ", n->loc.line, at->tensor, at->part,
+                 n->type.n, p->packed.at[at->tensor].type.layout, n->type.level);
+        c_add_double(out, n->type.scale);
+        str_add(out, ", ");
+        c_add_double(out, at->budget);
+        str_add(out, "},\n");
+    }
+    str_add(out, "};\n\n");
+}
+
 void c_clear(const struct prog *p, const struct c_data *d, struct str *out)
 {
     c_head(p, "the network on plain numbers", out);
     str_add(out, " */\n\n#include \"rt_clear.h\"\n\n#include <stdlib.h>\n#include <string.h>\n\n");
     if (p->reference.len == 0) {
         str_add(out, "extern const struct rt_clear_program weft_clear;\n"
-                     "const struct rt_clear_program weft_clear = {NULL};\n");
+                     "const struct rt_clear_program weft_clear = {.run = NULL};\n");
         return;
     }
-    struct clear c = {.p = p, .data = d, .a = arena_new()};
-    str_init(&c.body, c.a);
-    str_init(&c.terms, c.a);
-    assign_buffers(&c);
-    for (uint32_t i = 0; i < p->reference.len; i++)
-        emit_node(&c, i);
-
-    if (c.terms.len)
-        str_addf(out, "%s\n", c.terms.s);
-    str_add(out, "static bool run(const double *values, const double *x, double *y)\n{\n");
-    if (!c.uses_values)
-        str_add(out, "    (void)values;\n");
-    if (!c.uses_x)
-        str_add(out, "    (void)x;\n");
-    if (c.num_pool)
-        emit_buffers(&c, out);
-    if (c.body.len)
-        str_add(out, c.body.s);
-    if (c.num_pool)
-        str_add(out, "    free(m);\n");
-    str_add(out, "    return true;\n}\n\nextern const struct rt_clear_program weft_clear;\n"
-                 "const struct rt_clear_program weft_clear = {run};\n");
+    struct clear c = {.p = p, .data = d, .a = arena_new(), .prefix = ""};
+    emit_network(&c, &p->reference, "static bool run(const double *values, const double *x, double *y)",
+                 out);
+    if (p->num_points) {
+        c.prefix = "packed_";
+        c.traced = true;
+        emit_network(&c, &p->packed,
+                     "static bool trace(const double *values, const double *x, double *y, "
+                     "rt_clear_hook *hook, void *ctx)",
+                     out);
+        emit_points(&c, out);
+        str_addf(out,
+                 "extern const struct rt_clear_program weft_clear;\n"
+                 "const struct rt_clear_program weft_clear = {.run = run, .trace = trace,\n"
+                 "    .points = points, .num_points = %u, .num_tensors = %u};\n",
+                 p->num_points, p->packed.len);
+    } else {
+        str_add(out, "extern const struct rt_clear_program weft_clear;\n"
+                     "const struct rt_clear_program weft_clear = {.run = run};\n");
+    }
     arena_free(c.a);
 }

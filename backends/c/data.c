@@ -35,7 +35,7 @@ _Static_assert(sizeof(struct file_rect) == 24, "rt.h");
 _Static_assert(sizeof(struct file_plain) == 40, "rt.h");
 _Static_assert(sizeof(struct file_header) == 64, "rt.h");
 
-enum { CONTAINER_VERSION = 1, KIND_MODEL_DATA = 4, FLAG_INSECURE = 1 };
+enum { CONTAINER_VERSION = 2, KIND_MODEL_DATA = 4, FLAG_INSECURE = 1 };
 
 struct writer {
     struct prog *p;
@@ -408,6 +408,7 @@ void c_data(struct prog *p, struct c_data *out, struct arena *a)
     for (uint32_t c = 0; c < p->consts.len; c++)
         out->first_value[c] = NO_VALUE;
     collect_values(&w, &p->reference);
+    collect_values(&w, &p->packed);
     collect_values(&w, &p->nodes);
     for (uint32_t f = 0; f < p->num_funcs; f++)
         collect_values(&w, &p->funcs[f].nodes);

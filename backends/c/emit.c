@@ -21,11 +21,10 @@ struct emitter {
     const uint32_t *first_plain;
 };
 
-/* One layer function: nodes [first, last] */
+/* One layer function */
 struct segment {
-    uint32_t first, last;
+    struct layer_step step;
     const char *function;
-    uint32_t line;
 };
 
 enum { COMMENT_COLUMN = 48 };
@@ -305,13 +304,6 @@ static emit_call *const call_of[NUM_OPS] = {
 #include "ops.def"
 };
 
-/* Of a group, the last node makes the call for all. */
-static bool has_call(const struct nodes *nodes, uint32_t i)
-{
-    const struct node *n = &nodes->at[i];
-    return (n->op == OP_call || call_of[n->op] != emit_NOCALL) && c_group_ends(nodes, i);
-}
-
 /* The start of a table's row, with the comment in its column */
 static void row_comment(struct emitter *e, const char *text, uint32_t i)
 {
@@ -354,10 +346,19 @@ static void emit_transform(struct emitter *e, uint32_t i)
          i);
 }
 
+/* A look at node i, where it is one of the places that a debug build checks */
+static void emit_check(struct emitter *e, uint32_t i)
+{
+    const struct prog *p = e->p;
+    for (uint32_t k = 0; e->nodes == &p->nodes && k < p->num_points; k++)
+        if (p->points[k].node == i)
+            line(e, i, "rt_check(e, %u, %u);", reg_of(e, i), k);
+}
+
 static void emit_node(struct emitter *e, uint32_t i)
 {
     const struct node *n = &e->nodes->at[i];
-    if (!has_call(e->nodes, i))
+    if (!c_makes_call(e->nodes, i))
         return;
     if (node_attr(n, KEY_group)) {
         emit_transform(e, i);
@@ -368,6 +369,7 @@ static void emit_node(struct emitter *e, uint32_t i)
         emit_function_call(e, i, n, out, in);
     else
         call_of[n->op](e, i, n, out, in);
+    emit_check(e, i);
 }
 
 /* ---- functions ------------------------------------------------------------------------------ */
@@ -399,7 +401,7 @@ static const char *unique_function(struct emitter *e, struct map *used, const ch
     struct str base;
     str_init(&base, e->a);
     str_add(&base, "layer_");
-    c_add_identifier(&base, layer && *layer ? layer : "program");
+    c_add_identifier(&base, layer);
     const char *name = base.s;
     for (uint32_t k = 2;; k++) {
         bool is_new;
@@ -410,36 +412,23 @@ static const char *unique_function(struct emitter *e, struct map *used, const ch
     }
 }
 
-static uint32_t find_segments(struct emitter *e, struct segment **result)
+static struct segment *find_segments(struct emitter *e, const struct layer_rows *rows)
 {
-    const struct nodes *nodes = &e->p->nodes;
-    struct segment *at = NULL;
-    uint32_t len = 0, cap = 0;
+    struct segment *at = arena_array(e->a, rows->num_steps, sizeof *at);
     struct map used;
     map_init(&used, e->a);
-    const char *layer = NULL;
-    for (uint32_t i = 0; i < nodes->len; i++) {
-        const struct node *n = &nodes->at[i];
-        if (n->op == OP_bootstrap)
-            diag_fatal(n->loc, "%%%u is a 'bootstrap': run ckks_expand first", i);
-        if (!has_call(nodes, i))
-            continue;
-        const char *mine = n->layer ? n->layer : "";
-        if (len == 0 || strcmp(mine, layer) != 0) {
-            ARENA_GROW(e->a, at, len, cap);
-            at[len++] = (struct segment){i, i, unique_function(e, &used, mine), n->loc.line};
-            layer = mine;
-        }
-        at[len - 1].last = i;
+    for (uint32_t k = 0; k < rows->num_steps; k++) {
+        const struct layer_row *row = &rows->row[rows->step[k].row];
+        const char *name = row->bootstrap ? arena_printf(e->a, "%s_bootstrap", row->layer) : row->layer;
+        at[k] = (struct segment){rows->step[k], unique_function(e, &used, name)};
     }
-    *result = at;
-    return len;
+    return at;
 }
 
 static void emit_layer(struct emitter *e, const struct segment *s)
 {
     str_addf(e->out, "static void %s(rt_eval *e)\n{\n", s->function);
-    for (uint32_t i = s->first; i <= s->last; i++)
+    for (uint32_t i = s->step.first; i <= s->step.last; i++)
         emit_node(e, i);
     str_add(e->out, "}\n\n");
 }
@@ -502,19 +491,35 @@ static void emit_reg_words(struct emitter *e)
     str_add(e->out, "};\n");
 }
 
-static void emit_layers(struct emitter *e, const struct segment *at, uint32_t len,
+static void emit_layers(struct emitter *e, const struct segment *at, const struct layer_rows *rows,
                         const double *node_ns)
 {
     str_add(e->out, "static const struct rt_layer layers[] = {\n");
     uint32_t i = 0; /* what the call of a later node computes counts with it */
-    for (uint32_t k = 0; k < len; k++) {
-        const struct node *n = &e->p->nodes.at[at[k].first];
+    for (uint32_t k = 0; k < rows->num_steps; k++) {
+        const struct layer_step *step = &at[k].step;
         double ns = 0;
-        for (; node_ns && i <= at[k].last; i++)
+        for (; node_ns && i <= step->last; i++)
             ns += node_ns[i];
         str_add(e->out, "    {");
-        c_add_string(e->out, n->layer && *n->layer ? n->layer : "program");
-        str_addf(e->out, ", %u, %s, %.1f},\n", at[k].line, at[k].function, rint(ns));
+        c_add_string(e->out, rows->row[step->row].layer);
+        str_addf(e->out, ", %u, %s, %.1f, %u},\n", e->p->nodes.at[step->first].loc.line,
+                 at[k].function, rint(ns), step->row);
+    }
+    str_add(e->out, "};\n");
+}
+
+static void emit_rows(struct emitter *e, const struct layer_rows *rows)
+{
+    str_add(e->out, "static const struct rt_row rows[] = {\n");
+    for (uint32_t k = 0; k < rows->len; k++) {
+        const struct layer_row *r = &rows->row[k];
+        str_add(e->out, "    {");
+        c_add_string(e->out, r->layer);
+        str_addf(e->out, ", %u, %u, %.1f, %d, %d, %.2f, %u, %u, %u, %u, %u, %u, %u, %.6f},\n",
+                 r->loc.line, r->bootstrap ? 1u : 0u, rint(r->ns), r->level_in, r->level_out,
+                 r->scale_bits, r->rotations, r->key_switches, r->decompositions, r->pt_products,
+                 r->offsets, r->period, r->num_ct, r->fill);
     }
     str_add(e->out, "};\n");
 }
@@ -546,16 +551,19 @@ static void emit_head(struct emitter *e)
 
 static void emit_model(struct emitter *e, const double *node_ns)
 {
-    struct segment *segments;
+    struct layer_rows rows = c_layer_rows(e->p, node_ns, e->a);
+    uint32_t len = rows.num_steps;
     emit_head(e);
-    uint32_t len = find_segments(e, &segments);
+    const struct segment *segments = find_segments(e, &rows);
     emit_functions(e);
     for (uint32_t k = 0; k < len; k++)
         emit_layer(e, &segments[k]);
     if (e->p->num_regs)
         emit_reg_words(e);
-    if (len)
-        emit_layers(e, segments, len, node_ns);
+    if (len) {
+        emit_layers(e, segments, &rows, node_ns);
+        emit_rows(e, &rows);
+    }
     emit_input_regs(e);
     emit_output_regs(e);
     str_addf(e->out,
@@ -564,9 +572,10 @@ static void emit_model(struct emitter *e, const double *node_ns)
              "const struct rt_program weft_program = {\n"
              "    .interface = &weft_interface,\n    .data_checksum = 0x%016" PRIx64 "u,\n"
              "    .num_regs = %u,\n    .reg_words = %s,\n    .layers = %s,\n    .num_layers = %u,\n"
-             "    .input_regs = input_regs,\n    .output_regs = output_regs,\n};\n",
+             "    .input_regs = input_regs,\n    .output_regs = output_regs,\n"
+             "    .rows = %s,\n    .num_rows = %u,\n};\n",
              e->data->checksum, e->p->num_regs, e->p->num_regs ? "reg_words" : "NULL",
-             len ? "layers" : "NULL", len);
+             len ? "layers" : "NULL", len, len ? "rows" : "NULL", rows.len);
 }
 
 void c_emit(struct prog *p, const double *node_ns, struct c_output *out, struct arena *a)

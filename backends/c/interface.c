@@ -45,7 +45,7 @@ static void add_doubles(const char *name, const double *v, uint32_t len, double 
     str_add(out, "\n};\n");
 }
 
-static void add_perm(const char *name, const struct layout *l, struct str *out)
+void c_add_perm(const char *name, const struct layout *l, struct str *out)
 {
     if (!l->perm)
         return;
@@ -54,13 +54,20 @@ static void add_perm(const char *name, const struct layout *l, struct str *out)
     str_add(out, "};\n");
 }
 
-static void add_packing(const char *name, const struct layout *l, struct str *out)
+void c_add_packing(const char *name, const struct layout *l, struct str *out)
 {
-    str_addf(out, "    .%s = {.c = %u, .h = %u, .w = %u, .n = %u, ", name, l->c, l->h, l->w, l->n);
+    str_addf(out, "{.c = %u, .h = %u, .w = %u, .n = %u, ", l->c, l->h, l->w, l->n);
     str_addf(out, ".g_h = %u, .g_w = %u, .t_h = %u, .t_w = %u,\n", l->g_h, l->g_w, l->t_h, l->t_w);
     str_addf(out, "        .pitch = %u, .block = %u, .num_ct = %u, .perm = ", l->pitch, l->block,
              l->num_ct);
-    str_addf(out, l->perm ? "%s_perm},\n" : "NULL},\n", name);
+    str_addf(out, l->perm ? "%s_perm}" : "NULL}", name);
+}
+
+static void add_packing(const char *name, const struct layout *l, struct str *out)
+{
+    str_addf(out, "    .%s = ", name);
+    c_add_packing(name, l, out);
+    str_add(out, ",\n");
 }
 
 static void add_tables(const struct prog *p, const struct layout *in, const struct layout *to,
@@ -78,8 +85,8 @@ static void add_tables(const struct prog *p, const struct layout *in, const stru
                      k + 1 == p->num_keys || k % 6 == 5 ? ",\n" : ",");
         str_add(out, "};\n");
     }
-    add_perm("input", in, out);
-    add_perm("output", to, out);
+    c_add_perm("input", in, out);
+    c_add_perm("output", to, out);
     add_doubles("mean", m->mean, m->input[0], 0, out);
     add_doubles("std", m->std, m->input[0], 1, out);
     if (m->num_labels) {

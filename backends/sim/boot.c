@@ -30,10 +30,10 @@ void sim_op_mod_raise(struct sim *s, uint32_t i)
     uint32_t chosen = s->p->params.sparse_weight, weight = chosen ? chosen : DEFAULT_WEIGHT;
     uint32_t slots = n->type.n;
     double modulus = node_real(n, KEY_modulus);
-    size_t x_len = sim_value_len(sim_arg_type(s, n, 0));
+    size_t len = sim_len(s, &n->type), x_len = sim_len(s, sim_arg_type(s, n, 0));
     const double *x = sim_arg(s, n, 0), *x_imag = sim_arg_imag(s, n, 0);
     double *re = sim_result(s, i), *im = sim_imag(s, i);
-    for (uint32_t k = 0; k < slots; k++) {
+    for (size_t k = 0; k < len; k++) {
         re[k] = x[k % x_len];
         im[k] = x_imag ? x_imag[k % x_len] : 0;
     }
@@ -41,15 +41,15 @@ void sim_op_mod_raise(struct sim *s, uint32_t i)
     while (slots >> all.last > 1)
         all.last++;
     if (slots > 1)
-        dft_apply(&all, slots, re, im);
+        sim_transform(s, &all, slots, re, im);
     /* now coefficients x_k + i x_(slots + k), in an order that is no matter */
-    for (uint32_t k = 0; k < slots; k++) {
+    for (size_t k = 0; k < len; k++) {
         re[k] += modulus * multiple(&s->multiples, weight);
         im[k] += modulus * multiple(&s->multiples, weight);
     }
     all.inverse = false;
     if (slots > 1)
-        dft_apply(&all, slots, re, im);
+        sim_transform(s, &all, slots, re, im);
 }
 
 void sim_op_call(struct sim *s, uint32_t i)

@@ -16,13 +16,18 @@
  *
  * Between SlotToCoeff and CoeffToSlot of a bootstrap values are complex, and both parts see (1). The
  * imaginary parts of errors from before it need no care: the two transforms and what is between them are
- * additive, so they arrive as imaginary parts, which the sum with the conjugate drops.
+ * additive, so they arrive as imaginary parts, which the sum with the conjugate drops. Not so where a
+ * program itself multiplies by i: then the imaginary parts of all its values are carried along.
  *
  * A product a b of polynomials has the value a(zeta_j) b(zeta_j): if b is fixed for the whole run
  * (the secret, the errors of a key) then given b the variance of (1) is multiplied by
- * |b(zeta_j)|^2, which by the same rule is exponentially distributed with mean K v of b. It is
- * drawn, once a run for the secret, and not replaced by its mean: some slots of N/2 are log(N/2)
- * times as noisy as the average, and a bound has to hold for them.
+ * |b(zeta_j)|^2, which by the same rule is exponentially distributed with mean K v of b. For the
+ * secret it is drawn, once a run, and not replaced by its mean: some slots of N/2 are log(N/2)
+ * times as noisy as the average, and a bound has to hold for them. A result gathers the errors of
+ * hundreds of keys and digits, in which that levels out: there the mean stands.
+ *
+ * For the same reason it does not matter how a single error is distributed, if only its mean is 0 and its
+ * variance is right: it is drawn uniformly, which takes a tenth of the time of a Gaussian.
  *
  * A vector of n slots repeats in all N/2 and is a polynomial in X^(N/2n); an error is not. What is read in the end
  * is the mean of the copies, and a bootstrap takes it too (its sum over rotations): the projection of the error to
@@ -37,6 +42,7 @@
  */
 
 #include <math.h>
+#include <string.h>
 
 static const double SIGMA = 3.2; /* of encryption and of keys: RING_SIGMA of the runtime */
 static const double SECRET_VARIANCE = 2. / 3;    /* uniform in {-1, 0, 1} */
@@ -177,16 +183,6 @@ static uint32_t copies_of(const struct sim *s, const struct node *n)
     return (1u << (s->p->params.log_n - 1)) / slots;
 }
 
-/* |complex Gaussian|^2 of mean 1, averaged; beyond a few copies it is 1 */
-static double averaged_exponential(struct sim_rng *r, uint32_t copies)
-{
-    uint32_t count = copies < 16 ? copies : 16;
-    double sum = 0;
-    for (uint32_t k = 0; k < count; k++)
-        sum += exponential(r);
-    return sum / count;
-}
-
 static uint32_t most_slots(const struct nodes *nodes)
 {
     uint32_t most = 1;
@@ -195,15 +191,45 @@ static uint32_t most_slots(const struct nodes *nodes)
     return most;
 }
 
-/* Mean over the copies of |s(zeta)|^(2 power) at slot j */
-static double secret_at(const struct sim *s, const double *secret, uint32_t j, uint32_t copies,
-                        uint32_t power)
+static bool multiplies_by_i(const struct nodes *nodes)
+{
+    for (uint32_t i = 0; i < nodes->len; i++)
+        if (nodes->at[i].op == OP_times_i)
+            return true;
+    return false;
+}
+
+/* Mean over the copies of slot j of |s(zeta)|^2, of one lane */
+static double secret_at(const struct sim *s, const double *secret, uint32_t j, uint32_t lane,
+                        uint32_t copies)
 {
     uint32_t slots = 1u << (s->p->params.log_n - 1), n = slots / copies;
     double sum = 0;
     for (uint32_t k = j % n; k < slots; k += n)
-        sum += power == 1 ? secret[k] : secret[k] * secret[k];
+        sum += secret[(size_t)k * s->lanes + lane];
     return sum / copies;
+}
+
+/* Per slot and lane sqrt(1 + S), with three parts sqrt(1 + S + S^2): means over the copies of slots */
+static const double *rounding_deviations(struct sim *s, uint32_t copies, uint32_t parts)
+{
+    uint32_t log = 0, slots = 1u << (s->p->params.log_n - 1);
+    while (1u << log < copies)
+        log++;
+    double **at = &s->rounding->at[parts - 2][log];
+    size_t len = (size_t)slots / copies * s->lanes, all = (size_t)slots * s->lanes;
+    if (s->rounding->known[parts - 2][log])
+        return *at;
+    if (!*at)
+        *at = arena_array(s->arena, (size_t)slots / copies * SIM_LANES, sizeof **at);
+    for (size_t j = 0; j < len; j++) {
+        double sum = 0;
+        for (size_t k = j; k < all; k += len)
+            sum += s->secret[k] + (parts == 3 ? s->secret[k] * s->secret[k] : 0);
+        (*at)[j] = sqrt(1 + sum / copies);
+    }
+    s->rounding->known[parts - 2][log] = true;
+    return *at;
 }
 
 void sim_noise_begin(struct sim *s, uint64_t seed)
@@ -213,22 +239,46 @@ void sim_noise_begin(struct sim *s, uint64_t seed)
         diag_fatal(NO_LOC, "the noise model needs a ckks program with parameters");
     size_t slots = (size_t)1 << (q->log_n - 1);
     if (!s->secret) {
-        s->secret = arena_array(s->arena, slots, sizeof *s->secret);
-        s->sparse = arena_array(s->arena, slots, sizeof *s->sparse);
+        s->secret = arena_array(s->arena, slots * SIM_LANES, sizeof *s->secret);
+        s->sparse = arena_array(s->arena, slots * SIM_LANES, sizeof *s->sparse);
+        s->rounding = arena_alloc(s->arena, sizeof *s->rounding);
     }
+    memset(s->rounding->known, 0, sizeof s->rounding->known);
     s->mixed = most_slots(s->nodes);
+    s->imaginary = multiplies_by_i(s->nodes);
     sim_seed(&s->rng, seed);
-    for (size_t k = 0; k < slots; k++)
+    for (size_t k = 0; k < slots * s->lanes; k++)
         s->secret[k] = SECRET_VARIANCE * ring_degree(s) * exponential(&s->rng);
-    for (size_t k = 0; k < slots && q->sparse_weight != 0; k++) /* K v of (1) is the weight */
+    for (size_t k = 0; k < slots * s->lanes && q->sparse_weight != 0; k++) /* K v of (1) is the weight */
         s->sparse[k] = q->sparse_weight * exponential(&s->rng);
+}
+
+/* y[k] += error of deviation factor * deviation[k % period] */
+static void add_errors(struct sim *s, double *y, size_t len, const double *deviation, size_t period,
+                       double factor)
+{
+    double unit = factor * sqrt(3) * 0x1p-31; /* uniform in +-sqrt(3) has variance 1 */
+    struct sim_rng r = s->rng;
+    for (size_t from = 0; from < len; from += period) {
+        size_t part = len - from < period ? len - from : period;
+        for (size_t k = 0; k < part; k += 2) {
+            uint64_t bits = next(&r);
+            y[from + k] += unit * deviation[k] * ((int32_t)bits + 0.5);
+            if (k + 1 < part)
+                y[from + k + 1] += unit * deviation[k + 1] * ((int32_t)(bits >> 32) + 0.5);
+        }
+    }
+    s->rng = r;
 }
 
 static void add_uniform_variance(struct sim *s, double *y, size_t len, double variance)
 {
-    double std = sqrt(variance);
-    for (size_t k = 0; k < len; k++)
-        y[k] += std * sim_normal(&s->rng);
+    enum { PERIOD = 64 };
+    static const double ones[PERIOD] = {
+#define ONES 1, 1, 1, 1, 1, 1, 1, 1
+        ONES, ONES, ONES, ONES, ONES, ONES, ONES, ONES};
+#undef ONES
+    add_errors(s, y, len, ones, PERIOD, sqrt(variance));
 }
 
 static double log2_p(const struct params *q)
@@ -245,7 +295,7 @@ static void noise_input(struct sim *s, uint32_t i, double *y)
     if (s->caller)
         return; /* no new ciphertext */
     double big_n = ring_degree(s), scale = n->type.scale;
-    add_uniform_variance(s, y, n->type.n,
+    add_uniform_variance(s, y, sim_len(s, &n->type),
                          sim_var_fresh(big_n, scale) / copies_of(s, n) +
                              sim_var_encoding(2. * n->type.n, scale));
 }
@@ -254,17 +304,15 @@ static void noise_key_mul(struct sim *s, uint32_t i, double *y)
 {
     const struct node *n = sim_node(s, i);
     const struct params *q = &s->p->params;
-    double big_n = ring_degree(s), special = log2_p(q), digit = 0;
-    uint32_t copies = copies_of(s, n);
+    double big_n = ring_degree(s), special = log2_p(q), digit = 0, variance = 0;
     for (uint32_t k = 0; k <= (uint32_t)n->type.level; k++) {
         digit += log2((double)q->q[k]);
         if ((k + 1) % q->alpha != 0 && k != (uint32_t)n->type.level)
             continue;
-        double variance = sim_var_digit(big_n, n->type.scale, digit, special) / copies;
-        for (uint32_t j = 0; j < n->type.n; j++)
-            y[j] += sqrt(variance * averaged_exponential(&s->rng, copies)) * sim_normal(&s->rng);
+        variance += sim_var_digit(big_n, n->type.scale, digit, special);
         digit = 0;
     }
+    add_uniform_variance(s, y, sim_len(s, &n->type), variance / copies_of(s, n));
 }
 
 /*
@@ -275,11 +323,9 @@ static void noise_raised_mul(struct sim *s, uint32_t i, double *y)
 {
     const struct node *n = sim_node(s, i);
     const struct params *q = &s->p->params;
-    uint32_t copies = copies_of(s, n);
     double variance =
-        sim_var_digit(ring_degree(s), n->type.scale, log2((double)q->q[0]), log2_p(q)) / copies;
-    for (uint32_t j = 0; j < n->type.n; j++)
-        y[j] += sqrt(variance * averaged_exponential(&s->rng, copies)) * sim_normal(&s->rng);
+        sim_var_digit(ring_degree(s), n->type.scale, log2((double)q->q[0]), log2_p(q));
+    add_uniform_variance(s, y, sim_len(s, &n->type), variance / copies_of(s, n));
 }
 
 /*
@@ -294,12 +340,12 @@ static void noise_encapsulate(struct sim *s, uint32_t i, double *y)
     double big_n = ring_degree(s), scale = n->type.scale;
     double digit = sim_var_digit(big_n, scale, log2((double)q->q[0]), log2((double)q->p[0]));
     uint32_t copies = copies_of(s, n);
-    for (uint32_t j = 0; j < n->type.n; j++) {
-        double secret = secret_at(s, s->sparse, j, copies, 1);
-        double variance = digit * averaged_exponential(&s->rng, copies) +
-                          sim_var_mod_down(big_n, scale, secret, 2);
-        y[j] += sqrt(variance / copies) * sim_normal(&s->rng);
-    }
+    for (uint32_t j = 0; j < n->type.n; j++)
+        for (uint32_t lane = 0; lane < s->lanes; lane++) {
+            double secret = secret_at(s, s->sparse, j, lane, copies);
+            double variance = digit + sim_var_mod_down(big_n, scale, secret, 2);
+            y[(size_t)j * s->lanes + lane] += sqrt(variance / copies) * sim_normal(&s->rng);
+        }
 }
 
 /* Factors are integers f scale / (scale of the operand), rounded as rt_comb() does: no need to guess. */
@@ -312,8 +358,8 @@ static void noise_comb(struct sim *s, uint32_t i, bool imag)
         double from = sim_arg_type(s, n, k)->scale, exact = factors[k] * n->type.scale / from;
         double error = (nearbyint(exact) - exact) * from / n->type.scale;
         const double *x = imag ? sim_arg_imag(s, n, k) : sim_arg(s, n, k);
-        for (uint32_t j = 0; x && j < n->type.n; j++)
-            y[j] += error * x[j % sim_arg_type(s, n, k)->n];
+        for (size_t j = 0, len = sim_len(s, sim_arg_type(s, n, k)); x && j < sim_len(s, &n->type); j++)
+            y[j] += error * x[j % len];
     }
 }
 
@@ -323,7 +369,7 @@ static void noise_constant(struct sim *s, uint32_t i)
     const struct node *n = sim_node(s, i);
     double exact = node_real(n, KEY_constant) * n->type.scale;
     double error = (nearbyint(exact) - exact) / n->type.scale;
-    for (uint32_t j = 0; j < n->type.n; j++)
+    for (size_t j = 0; j < sim_len(s, &n->type); j++)
         s->value[i][j] += error;
 }
 
@@ -334,15 +380,41 @@ static void noise_rounding(struct sim *s, uint32_t i, double *y)
     double scale = n->type.scale;
     if (n->type.kind == KIND_CTX)
         scale *= exp2(log2_p(&s->p->params));
-    double big_n = ring_degree(s);
     uint32_t copies = copies_of(s, n);
-    for (uint32_t j = 0; j < n->type.n; j++) {
-        double variance =
-            sim_var_mod_down(big_n, scale, secret_at(s, s->secret, j, copies, 1), 2);
-        if (parts == 3)
-            variance += big_n * ROUNDING_VARIANCE / 2 / (scale * scale) *
-                        secret_at(s, s->secret, j, copies, 2);
-        y[j] += sim_normal(&s->rng) * sqrt(variance / copies);
+    size_t period = (size_t)1 << (s->p->params.log_n - 1);
+    double variance = sim_var_mod_down(ring_degree(s), scale, 0, 2); /* of S = 0 */
+    add_errors(s, y, sim_len(s, &n->type), rounding_deviations(s, copies, parts),
+               period / copies * s->lanes, sqrt(variance / copies));
+}
+
+/* Squares of a value's real or imaginary parts: [n], means over the images; NULL where all are zero */
+static const double *squares_of(struct sim *s, uint32_t x, bool imag)
+{
+    const double *v = imag ? s->imag[x] : s->value[x];
+    double **at = &s->squares[imag][x];
+    uint32_t n = sim_node(s, x)->type.n, lanes = s->lanes;
+    if (*at || !v)
+        return *at;
+    *at = sim_buffer(s, n);
+    for (size_t k = 0; k < n; k++) {
+        double sum = 0;
+        for (uint32_t j = 0; j < lanes; j++)
+            sum += v[k * lanes + j] * v[k * lanes + j];
+        (*at)[k] = sum / lanes;
+    }
+    return *at;
+}
+
+/* sum[k] += squares of operand x at slot k */
+static void add_squares(struct sim *s, uint32_t x, bool imag, double *sum, uint32_t len)
+{
+    const double *square = squares_of(s, x, imag);
+    uint32_t n = sim_node(s, x)->type.n;
+    for (uint32_t k = 0, part; square && k < len; k += part) {
+        uint32_t from = (k + s->turned[x]) % n;
+        part = len - k < n - from ? len - k : n - from;
+        for (uint32_t j = 0; j < part; j++)
+            sum[k + j] += square[from + j];
     }
 }
 
@@ -351,28 +423,31 @@ static void noise_rounding(struct sim *s, uint32_t i, double *y)
 static void noise_pmac(struct sim *s, uint32_t i, bool imag)
 {
     const struct node *n = sim_node(s, i);
-    double *y = imag ? s->imag[i] : s->value[i];
     bool complex_plain = s->plain_imag[i] != NULL;
     double coeffs = 2. * (double)node_int(n, KEY_period), scale = node_real(n, KEY_pt_scale);
     double variance =
         complex_plain ? sim_var_encoding_complex(coeffs, scale) : sim_var_encoding(coeffs, scale);
-    for (uint32_t j = 0; j < n->type.n; j++) {
-        double squares = 0;
-        for (uint32_t k = 0; k < n->num_args; k++) {
-            uint32_t at = j % sim_arg_type(s, n, k)->n;
-            const double *re = sim_arg(s, n, k), *im = sim_arg_imag(s, n, k);
-            squares += complex_plain || !imag ? re[at] * re[at] : 0;
-            squares += im && (complex_plain || imag) ? im[at] * im[at] : 0;
-        }
-        y[j] += sqrt(variance * squares) * sim_normal(&s->rng);
+    size_t len = sim_len(s, &n->type), lanes = s->lanes;
+    double *sum = sim_buffer(s, n->type.n), *deviation = sim_buffer(s, len);
+    memset(sum, 0, n->type.n * sizeof *sum);
+    for (uint32_t k = 0; k < n->num_args; k++) {
+        if (complex_plain || !imag)
+            add_squares(s, n->args[k], false, sum, n->type.n);
+        if (complex_plain || imag)
+            add_squares(s, n->args[k], true, sum, n->type.n);
     }
+    for (size_t k = 0; k < len; k++)
+        deviation[k] = sqrt(sum[k / lanes]);
+    add_errors(s, imag ? s->imag[i] : s->value[i], len, deviation, len, sqrt(variance));
+    sim_free_buffer(s, n->type.n, &sum);
+    sim_free_buffer(s, len, &deviation);
 }
 
 static void noise_padd(struct sim *s, uint32_t i, double *y)
 {
     const struct node *n = sim_node(s, i);
     uint32_t period = s->p->layouts[node_int(n, KEY_layout)].n;
-    add_uniform_variance(s, y, n->type.n, sim_var_encoding(2. * period, n->type.scale));
+    add_uniform_variance(s, y, sim_len(s, &n->type), sim_var_encoding(2. * period, n->type.scale));
 }
 
 /* What a node adds to the real or to the imaginary parts; the two are independent. */
@@ -411,6 +486,21 @@ static void noise_part(struct sim *s, uint32_t i, bool imag)
     }
 }
 
+/* Whether the op's result has an error of its own */
+static bool adds_noise(enum op op)
+{
+    switch (op) {
+    case OP_key_mul:
+    case OP_raised_mul:
+    case OP_encapsulate:
+    case OP_mod_down:
+    case OP_rescale:
+        return true;
+    default: /* exact, or no op that shares its operand's buffers */
+        return false;
+    }
+}
+
 void sim_noise(struct sim *s, uint32_t i)
 {
     const struct node *n = sim_node(s, i);
@@ -418,7 +508,11 @@ void sim_noise(struct sim *s, uint32_t i)
         return;
     if (n->type.level < 0 || !(n->type.scale > 0))
         diag_fatal(n->loc, "the noise model needs a program with levels and scales");
+    if (adds_noise(n->op))
+        sim_own(s, i);
     noise_part(s, i, false);
+    if (s->imaginary && !s->caller)
+        sim_imag(s, i);
     if (s->imag[i])
         noise_part(s, i, true);
     if (n->op == OP_comb || n->op == OP_add_scalar)

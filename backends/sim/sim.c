@@ -45,21 +45,25 @@ static struct sim_pool *pool_of(struct sim *s, size_t len)
     return &s->pool[s->num_pools++];
 }
 
-static double *new_buffer(struct sim *s, size_t len)
+/* What is in it does not matter. */
+double *sim_buffer(struct sim *s, size_t len)
 {
     struct sim_pool *pool = pool_of(s, len);
-    double *v;
-    if (pool && pool->head) {
-        v = pool->head;
-        memcpy(&pool->head, v, sizeof pool->head);
-        memset(v, 0, len * sizeof *v);
-    } else {
-        v = arena_array(s->arena, len ? len : 1, sizeof *v);
-    }
+    if (!pool || !pool->head)
+        return arena_array(s->arena, len ? len : 1, sizeof(double));
+    double *v = pool->head;
+    memcpy(&pool->head, v, sizeof pool->head);
     return v;
 }
 
-static void free_buffer(struct sim *s, size_t len, double **at)
+static double *new_buffer(struct sim *s, size_t len)
+{
+    double *v = sim_buffer(s, len);
+    memset(v, 0, len * sizeof *v);
+    return v;
+}
+
+void sim_free_buffer(struct sim *s, size_t len, double **at)
 {
     struct sim_pool *pool = pool_of(s, len);
     double *v = *at;
@@ -70,49 +74,130 @@ static void free_buffer(struct sim *s, size_t len, double **at)
     pool->head = v;
 }
 
+static void hold(struct sim *s, uint32_t i)
+{
+    s->holder[i] = i;
+    s->holds[i] = 1;
+    s->turned[i] = 0;
+}
+
 double *sim_result(struct sim *s, uint32_t i)
 {
-    return s->value[i] = new_buffer(s, sim_value_len(&s->nodes->at[i].type));
+    hold(s, i);
+    return s->value[i] = new_buffer(s, sim_len(s, &s->nodes->at[i].type));
 }
 
 double *sim_imag(struct sim *s, uint32_t i)
 {
+    sim_own(s, i);
     if (!s->imag[i])
-        s->imag[i] = new_buffer(s, sim_value_len(&s->nodes->at[i].type));
+        s->imag[i] = new_buffer(s, sim_len(s, &s->nodes->at[i].type));
     return s->imag[i];
+}
+
+void sim_share(struct sim *s, uint32_t i, uint32_t k, int64_t by)
+{
+    uint32_t x = sim_node(s, i)->args[k];
+    int64_t n = (int64_t)sim_value_len(&sim_node(s, i)->type);
+    s->value[i] = s->value[x];
+    s->imag[i] = s->imag[x];
+    s->holder[i] = s->holder[x];
+    s->holds[s->holder[i]]++;
+    s->turned[i] = (uint32_t)(((s->turned[x] + by) % n + n) % n);
+}
+
+/* y[k] = x[k + by] */
+static double *turned_copy(struct sim *s, const double *x, size_t len, size_t by)
+{
+    double *y = sim_buffer(s, len);
+    memcpy(y, x + by, (len - by) * sizeof *y);
+    memcpy(y + (len - by), x, by * sizeof *y);
+    return y;
+}
+
+static void forget_squares(struct sim *s, uint32_t i)
+{
+    for (int part = 0; part < 2; part++)
+        sim_free_buffer(s, sim_value_len(&sim_node(s, i)->type), &s->squares[part][i]);
+}
+
+void sim_own(struct sim *s, uint32_t i)
+{
+    uint32_t h = s->holder[i];
+    if (h == i)
+        return;
+    forget_squares(s, i);
+    size_t len = sim_len(s, &sim_node(s, i)->type), by = (size_t)s->turned[i] * s->lanes;
+    double *re = s->value[i], *im = s->imag[i];
+    bool last = s->holds[h] == 1; /* or next to the holder itself, of which this is the last use */
+    if (s->holds[h] == 2 && s->value[h] && s->last_use[h] == i) {
+        forget_squares(s, h);
+        s->value[h] = s->imag[h] = NULL;
+        last = true;
+    }
+    s->holds[h] = last ? 0 : s->holds[h] - 1;
+    hold(s, i);
+    if (last && by == 0)
+        return;
+    s->value[i] = turned_copy(s, re, len, by);
+    s->imag[i] = im ? turned_copy(s, im, len, by) : NULL;
+    if (last) {
+        sim_free_buffer(s, len, &re);
+        sim_free_buffer(s, len, &im);
+    }
 }
 
 void sim_real(struct sim *s, uint32_t i)
 {
-    size_t len = sim_value_len(&s->nodes->at[i].type);
+    size_t len = sim_len(s, &s->nodes->at[i].type);
     for (size_t k = 0; s->imag[i] && k < len; k++)
         if (s->imag[i][k] != 0)
             return;
-    free_buffer(s, len, &s->imag[i]);
+    sim_free_buffer(s, len, &s->imag[i]);
 }
 
 static void give_back(struct sim *s, uint32_t i)
 {
-    size_t len = sim_value_len(&s->nodes->at[i].type);
-    free_buffer(s, len, &s->value[i]);
-    free_buffer(s, len, &s->imag[i]);
+    size_t len = sim_len(s, &s->nodes->at[i].type);
+    double *re = s->value[i], *im = s->imag[i];
+    forget_squares(s, i);
+    s->value[i] = s->imag[i] = NULL;
+    if (--s->holds[s->holder[i]] == 0) {
+        sim_free_buffer(s, len, &re);
+        sim_free_buffer(s, len, &im);
+    }
 }
 
-/* Everything that does not depend on the image: diagonals of lin nodes, plaintexts of pmac and
- * padd. */
+/* The complex plaintexts of a DFT factor, one period of each */
+static void prepare_factor(struct sim *s, uint32_t i, const struct diagonals *d,
+                           struct arena *scratch)
+{
+    const struct node *n = &s->nodes->at[i];
+    uint32_t period = s->plain_len[node_int(n, KEY_map)];
+    size_t len = (size_t)n->num_args * d->nw, kept = (size_t)n->num_args * period;
+    struct arena_mark mark = arena_mark(scratch);
+    double *re = arena_array(scratch, len, sizeof *re), *im = arena_array(scratch, len, sizeof *im);
+    pmac_plaintexts_complex(s->p, n, d, re, im);
+    s->plain[i] = arena_array(s->arena, kept, sizeof *re);
+    s->plain_imag[i] = arena_array(s->arena, kept, sizeof *im);
+    for (uint32_t k = 0; k < n->num_args; k++) {
+        memcpy(s->plain[i] + (size_t)k * period, re + (size_t)k * d->nw, period * sizeof *re);
+        memcpy(s->plain_imag[i] + (size_t)k * period, im + (size_t)k * d->nw, period * sizeof *im);
+    }
+    arena_release(scratch, mark);
+}
+
+/* Everything that does not depend on the image: diagonals, plaintexts of DFT factors and of padd. */
 static void prepare(struct sim *s)
 {
     struct prog *p = s->p;
     struct arena *scratch = arena_new();
     bool *seen = arena_array(s->arena, p->num_maps, sizeof *seen);
-    bool *keep = arena_array(s->arena, p->num_maps, sizeof *keep);
 
     for (uint32_t i = 0; i < s->nodes->len; i++) {
         const struct node *n = &s->nodes->at[i];
         if (n->op == OP_pmac || n->op == OP_lin)
             seen[node_int(n, KEY_map)] = true;
-        if (n->op == OP_lin)
-            keep[node_int(n, KEY_map)] = true;
         if (n->op == OP_padd) {
             uint32_t layout = (uint32_t)node_int(n, KEY_layout);
             s->plain[i] = arena_array(s->arena, p->layouts[layout].n, sizeof(double));
@@ -122,25 +207,12 @@ static void prepare(struct sim *s)
     for (uint32_t m = 0; m < p->num_maps; m++) {
         if (!seen[m])
             continue;
-        struct arena_mark mark = arena_mark(scratch);
-        struct diagonals d = lmap_diagonals(p, m, true, keep[m] ? s->arena : scratch);
-        s->work_slots[m] = d.nw;
-        if (keep[m])
-            s->lin[m] = d;
-        for (uint32_t i = 0; i < s->nodes->len; i++) {
-            const struct node *n = &s->nodes->at[i];
-            if (n->op != OP_pmac || node_int(n, KEY_map) != m)
-                continue;
-            size_t len = (size_t)n->num_args * d.nw;
-            s->plain[i] = arena_array(s->arena, len, sizeof(double));
-            if (p->maps[m].dft.first == 0) {
-                pmac_plaintexts(p, n, &d, s->plain[i]);
-                continue;
-            }
-            s->plain_imag[i] = arena_array(s->arena, len, sizeof(double));
-            pmac_plaintexts_complex(p, n, &d, s->plain[i], s->plain_imag[i]);
-        }
-        arena_release(scratch, mark);
+        struct diagonals d = s->lin[m] = lmap_diagonals(p, m, true, s->arena);
+        bool factor = p->maps[m].dft.first != 0;
+        s->plain_len[m] = factor ? dft_period(&p->maps[m].dft, d.nw) : d.nw;
+        for (uint32_t i = 0; factor && i < s->nodes->len; i++)
+            if (s->nodes->at[i].op == OP_pmac && node_int(&s->nodes->at[i], KEY_map) == m)
+                prepare_factor(s, i, &d, scratch);
     }
     arena_free(scratch);
 }
@@ -155,10 +227,15 @@ static struct sim *open_nodes(struct prog *p, const struct nodes *nodes)
     s->last_use = arena_array(a, nodes->len, sizeof *s->last_use);
     s->value = arena_array(a, nodes->len, sizeof *s->value);
     s->imag = arena_array(a, nodes->len, sizeof *s->imag);
+    s->holder = arena_array(a, nodes->len, sizeof *s->holder);
+    s->holds = arena_array(a, nodes->len, sizeof *s->holds);
+    s->turned = arena_array(a, nodes->len, sizeof *s->turned);
+    for (int part = 0; part < 2; part++)
+        s->squares[part] = arena_array(a, nodes->len, sizeof *s->squares[part]);
     s->plain = arena_array(a, nodes->len, sizeof *s->plain);
     s->plain_imag = arena_array(a, nodes->len, sizeof *s->plain_imag);
     s->lin = arena_array(a, p->num_maps, sizeof *s->lin);
-    s->work_slots = arena_array(a, p->num_maps, sizeof *s->work_slots);
+    s->plain_len = arena_array(a, p->num_maps, sizeof *s->plain_len);
     for (uint32_t i = 0; i < nodes->len; i++) {
         s->last_use[i] = i;
         for (uint32_t k = 0; k < nodes->at[i].num_args; k++)
@@ -184,17 +261,44 @@ void sim_close(struct sim *s)
     arena_free(s->arena);
 }
 
+/* Whether the op reads operands that are turned */
+static bool takes_turned(enum op op)
+{
+    switch (op) {
+    case OP_pmac:
+    case OP_rot:
+    case OP_key_mul:
+    case OP_raised_mul:
+    case OP_decompose:
+    case OP_encapsulate:
+    case OP_lift:
+    case OP_mod_down:
+    case OP_rescale:
+    case OP_drop_to:
+    case OP_raise_scale:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void run_nodes(struct sim *s, const struct sim_options *o)
 {
     for (uint32_t i = 0; i < s->nodes->len; i++) {
         const struct node *n = &s->nodes->at[i];
         if (!run_op[n->op])
             BUG("constant '%s' among the nodes", op_info[n->op].name);
+        for (uint32_t k = 0; k < n->num_args && !takes_turned(n->op); k++)
+            if (s->turned[n->args[k]])
+                sim_own(s, n->args[k]);
         run_op[n->op](s, i);
         if (s->noise)
             sim_noise(s, i);
-        if (o && o->hook && s->value[i])
-            o->hook(o->ctx, i, n, s->value[i], sim_value_len(&n->type));
+        if (o && o->hook && s->value[i]) {
+            if (s->turned[i])
+                sim_own(s, i);
+            o->hook(o->ctx, i, n, s->value[i], sim_len(s, &n->type));
+        }
         for (uint32_t k = 0; k < n->num_args; k++)
             if (s->last_use[n->args[k]] == i && s->value[n->args[k]])
                 give_back(s, n->args[k]);
@@ -208,26 +312,47 @@ void sim_function(struct sim *s, uint32_t i, uint32_t f)
     struct sim *g = s->func[f];
     g->caller = s;
     g->call = i;
+    g->lanes = s->lanes;
     g->noise = s->noise;
     g->rng = s->rng;
     g->multiples = s->multiples;
     g->secret = s->secret;
     g->sparse = s->sparse;
+    g->rounding = s->rounding;
     g->mixed = s->mixed;
     run_nodes(g, NULL);
     s->rng = g->rng;
     s->multiples = g->multiples;
 }
 
-void sim_image(struct sim *s, const struct sim_options *o, const double *image, double *result)
+static void run_lanes(struct sim *s, const struct sim_options *o, const double *const *images,
+                      double *const *results, uint32_t lanes)
 {
-    s->image = image;
-    s->result = result;
+    s->images = images;
+    s->results = results;
+    s->lanes = lanes;
     s->noise = o && o->noise;
     sim_seed(&s->multiples, ~(o ? o->seed : 0));
     if (s->noise)
         sim_noise_begin(s, o->seed);
     run_nodes(s, o);
+}
+
+void sim_image(struct sim *s, const struct sim_options *o, const double *image, double *result)
+{
+    run_lanes(s, o, &image, &result, 1);
+}
+
+void sim_images(struct sim *s, const struct sim_options *o, const double *const *images,
+                double *const *results, uint32_t count)
+{
+    bool tensors = s->nodes->len > 0 && s->nodes->at[0].type.kind == KIND_TENSOR;
+    uint32_t most = tensors ? 1 : SIM_LANES;
+    for (uint32_t i = 0; i < count; i += most) {
+        struct sim_options mine = o ? *o : (struct sim_options){.seed = 0};
+        mine.seed += i;
+        run_lanes(s, &mine, images + i, results + i, count - i < most ? count - i : most);
+    }
 }
 
 void sim_run(struct prog *p, const struct sim_options *o, const double *image, double *result)
@@ -237,7 +362,7 @@ void sim_run(struct prog *p, const struct sim_options *o, const double *image, d
     sim_close(s);
 }
 
-static const struct nodes *reference_nodes(const struct prog *p)
+const struct nodes *sim_reference_nodes(const struct prog *p)
 {
     if (p->reference.len)
         return &p->reference;
@@ -246,9 +371,14 @@ static const struct nodes *reference_nodes(const struct prog *p)
     return &p->nodes;
 }
 
+struct sim *sim_open_network(struct prog *p, const struct nodes *nodes)
+{
+    return open_nodes(p, nodes);
+}
+
 void sim_reference(struct prog *p, const double *image, double *result)
 {
-    struct sim *s = open_nodes(p, reference_nodes(p));
+    struct sim *s = open_nodes(p, sim_reference_nodes(p));
     sim_image(s, NULL, image, result);
     sim_close(s);
 }
@@ -283,28 +413,30 @@ double sim_error_bound(struct prog *p, const double *const *images, uint32_t tri
     uint32_t outputs = p->model.num_outputs;
     struct sim *noisy = sim_open(p);
     struct sim *exact = p->reference.len ? open_nodes(p, &p->reference) : sim_open(p);
-    double *want = arena_array(exact->arena, outputs, sizeof *want);
-    double *got = arena_array(exact->arena, outputs, sizeof *got);
-    double *sum = arena_array(exact->arena, outputs, sizeof *sum);
-    double *drawn =
-        arena_array(exact->arena, (size_t)p->model.input[0] * p->model.input[1] * p->model.input[2],
-                    sizeof *drawn);
+    struct arena *a = exact->arena;
+    size_t pixels = (size_t)p->model.input[0] * p->model.input[1] * p->model.input[2];
+    const double **x = arena_array(a, trials, sizeof *x);
+    double **want = arena_array(a, trials, sizeof *want), **got = arena_array(a, trials, sizeof *got);
     struct sim_rng rng;
     sim_seed(&rng, seed);
-
     for (uint32_t t = 0; t < trials; t++) {
-        const double *image = images ? images[t] : drawn;
+        double *drawn = arena_array(a, images ? 0 : pixels, sizeof *drawn);
         if (!images)
             draw_image(p, &rng, drawn);
-        struct sim_options o = {.noise = true, .seed = seed + t};
-        sim_image(exact, NULL, image, want);
-        sim_image(noisy, &o, image, got);
-        for (uint32_t k = 0; k < outputs; k++)
-            sum[k] += (got[k] - want[k]) * (got[k] - want[k]);
+        x[t] = images ? images[t] : drawn;
+        want[t] = arena_array(a, outputs, sizeof *want[t]);
+        got[t] = arena_array(a, outputs, sizeof *got[t]);
     }
+    struct sim_options o = {.noise = true, .seed = seed};
+    sim_images(exact, NULL, x, want, trials);
+    sim_images(noisy, &o, x, got, trials);
     double worst = 0;
-    for (uint32_t k = 0; k < outputs; k++)
-        worst = sum[k] > worst ? sum[k] : worst;
+    for (uint32_t k = 0; k < outputs; k++) {
+        double sum = 0;
+        for (uint32_t t = 0; t < trials; t++)
+            sum += (got[t][k] - want[t][k]) * (got[t][k] - want[t][k]);
+        worst = sum > worst ? sum : worst;
+    }
     sim_close(noisy);
     sim_close(exact);
     return trials ? three_digits_up(6 * sqrt(worst / trials)) : 0;

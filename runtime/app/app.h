@@ -27,7 +27,11 @@ enum rt_app_option {
     RT_APP_COUNT = 512,  /* --count N */
     RT_APP_KEEP = 1024,  /* --keep DIR */
     RT_APP_QUIET = 2048, /* -q */
-    RT_APP_HELP = 4096   /* -h */
+    RT_APP_MEMORY = 1 << 24, /* --max-memory SIZE */
+    RT_APP_HELP = 4096,  /* -h */
+    RT_APP_LINES = 1 << 20, /* --lines */
+    RT_APP_CHECK = 1 << 22, /* --check */
+    RT_APP_LAYERS = 1 << 21 /* --layers */
 };
 
 struct rt_app {
@@ -41,6 +45,7 @@ struct rt_app {
     uint64_t index, count;
     uint32_t top;
     int threads; /* 0 unless given: as many as the machine has */
+    uint64_t max_memory; /* bytes, 0 unless given */
 };
 
 struct rt_app_command {
@@ -99,12 +104,30 @@ struct rt_app_sizes {
 struct rt_app_sizes rt_app_sizes(const struct rt_interface *model);
 extern const struct rt_app_command rt_app_info;
 
+/* ---- layers.c: the time of every layer beside the prediction ---------------------------------- */
+
+struct rt_app_layers {
+    const struct rt_program *program;
+    double *seconds; /* [num_rows], NULL: not wanted */
+    uint64_t images;
+    uint32_t row; /* that runs; UINT32_MAX: none */
+    double since;
+};
+/* False when there was no memory. Without --layers everything below does nothing. */
+bool rt_app_layers_open(struct rt_app_layers *l, const struct rt_app *app);
+void rt_app_layers_close(struct rt_app_layers *l);
+void rt_app_layers_next(struct rt_app_layers *l, const struct rt_layer *layer);
+void rt_app_layers_end(struct rt_app_layers *l); /* of an inference */
+void rt_app_layers_print(const struct rt_app_layers *l, int threads);
+json_t *rt_app_layers_json(const struct rt_app_layers *l);
+
 /* ---- progress.c: a line on the terminal, nothing elsewhere ----------------------------------- */
 
 struct rt_app_progress {
     bool shown;             /* stderr is a terminal and nobody said -q */
     double start;           /* of the inference; 0: not begun */
     double predicted_total; /* seconds, one thread */
+    struct rt_app_layers layers; /* timed where it was opened */
 };
 void rt_app_progress_open(struct rt_app_progress *p, const struct rt_app *app);
 void rt_app_progress_step(struct rt_app_progress *p, const char *what); /* "making keys" */

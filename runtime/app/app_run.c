@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/app_check.h"
 #include "rt_client.h"
 #include "sys/sys.h"
 
@@ -38,6 +39,7 @@ struct run {
     struct result *results;
     uint64_t num_results;
     double keygen, load;
+    struct rt_app_check check; /* --check */
 };
 
 static bool allocate(struct run *r)
@@ -69,6 +71,7 @@ static void release(struct run *r)
     wipe_free(r->normalised, pixels);
     wipe_free(r->values, outputs);
     wipe_free(r->expected, outputs);
+    rt_app_check_close(&r->check);
     free(r->indices);
     free(r->results);
     if (r->eval)
@@ -132,19 +135,28 @@ static bool make_keys(struct run *r, const char *data_path)
         return false;
     rt_app_progress_step(&r->progress, "loading keys and model");
     start = rt_app_seconds();
-    if (rt_eval_open(&r->eval, r->app->program, data_path, r->eval_path, threads, &r->err) != RT_OK)
+    const struct rt_options options = {.threads = threads,
+                                       .max_memory = r->app->max_memory,
+                                       .once = r->app->count <= 1};
+    if (rt_eval_open_with(&r->eval, r->app->program, data_path, r->eval_path, &options, &r->err) !=
+        RT_OK)
         return false;
     r->load = rt_app_seconds() - start;
     return true;
 }
 
-static bool run_clear(struct run *r, struct result *result)
+static void normalise(struct run *r)
 {
     size_t plane = (size_t)r->model->input.h * r->model->input.w;
-    uint64_t count;
-    double start = rt_app_seconds();
     for (size_t i = 0; i < rt_app_pixel_count(r->model); i++)
         r->normalised[i] = (r->image[i] - r->model->mean[i / plane]) / r->model->std[i / plane];
+}
+
+static bool run_clear(struct run *r, struct result *result)
+{
+    uint64_t count;
+    double start = rt_app_seconds();
+    normalise(r);
     memset(r->expected, 0, r->model->num_outputs * sizeof *r->expected);
     if (!r->app->clear->run(rt_data_values(r->data, &count), r->normalised, r->expected)) {
         rt_app_status(&r->err, RT_ERR_MEMORY, "out of memory");
@@ -152,6 +164,35 @@ static bool run_clear(struct run *r, struct result *result)
     }
     result->clear = rt_app_seconds() - start;
     return true;
+}
+
+/* --check: what every layer should give, and who looks */
+static bool prepare_check(struct run *r)
+{
+    uint64_t count;
+    if (!(r->app->given & RT_APP_CHECK))
+        return true;
+    normalise(r);
+    if (!rt_app_check_image(&r->check, rt_data_values(r->data, &count), r->normalised, r->expected,
+                            &r->err))
+        return false;
+    r->check.model = r->model;
+    r->check.secret = r->secret;
+    r->check.print = !(r->app->given & (RT_APP_JSON | RT_APP_LINES | RT_APP_QUIET));
+    if (r->check.print)
+        rt_app_check_head();
+    rt_eval_watch(r->eval, rt_app_check_hook, &r->check);
+    return true;
+}
+
+static bool infer(struct run *r)
+{
+    if (rt_infer(r->eval, r->in_path, r->out_path, rt_app_progress_layer, &r->progress, &r->err) ==
+        RT_OK)
+        return true;
+    if (r->check.failed)
+        r->err = r->check.why;
+    return false;
 }
 
 static void compare(struct run *r, struct result *result)
@@ -171,15 +212,15 @@ static void compare(struct run *r, struct result *result)
 static bool run_image(struct run *r, uint64_t offset)
 {
     struct result *result = &r->results[offset];
-    if (!load_image(r, offset, result))
+    if (!load_image(r, offset, result) || !prepare_check(r))
         return false;
     double start = rt_app_seconds();
     if (rt_encrypt(r->secret, r->model, r->image, r->in_path, &r->err) != RT_OK)
         return false;
     double encrypted = rt_app_seconds();
-    if (rt_infer(r->eval, r->in_path, r->out_path, rt_app_progress_layer, &r->progress, &r->err) !=
-        RT_OK)
+    if (!infer(r))
         return false;
+    rt_app_layers_end(&r->progress.layers);
     double inferred = rt_app_seconds();
     if (rt_decrypt(r->secret, r->model, r->out_path, r->values, &r->err) != RT_OK)
         return false;
@@ -227,6 +268,8 @@ static bool add_common_json(const struct run *r, json_t *object)
         (json_int_t)rt_app_file_bytes(r->out_path), "threads", rt_app_threads(r->app), "log2_qp",
         r->model->log2_qp, "lambda", r->model->lambda, "error_bound", r->model->error_bound);
     bool good = object && common && json_object_update(object, common) == 0;
+    if (good && r->progress.layers.seconds)
+        good = json_object_set_new(object, "layers", rt_app_layers_json(&r->progress.layers)) == 0;
     json_decref(common);
     return good;
 }
@@ -294,6 +337,24 @@ static void print_line(const struct run *r, uint64_t i)
     printf(", margin %.3f, logit error %.2g, %.3f s\n", result->margin, result->max_error,
            result->infer);
     fflush(stdout);
+}
+
+/* For programs that read along (weft eval): with the error of every output */
+static bool print_json_line(const struct run *r, uint64_t i)
+{
+    const struct result *result = &r->results[i];
+    json_t *object = result_json(r, result), *errors = json_array();
+    for (uint32_t k = 0; errors && k < r->model->num_outputs; k++)
+        json_array_append_new(errors, json_real(r->values[k] - r->expected[k]));
+    bool good = object && errors &&
+                json_object_set_new(object, "index", json_integer((json_int_t)(r->app->index + i))) == 0 &&
+                json_object_set_new(object, "infer_seconds", json_real(result->infer)) == 0 &&
+                json_object_set(object, "errors", errors) == 0 &&
+                json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(12)) == 0;
+    json_decref(errors);
+    json_decref(object);
+    putchar('\n');
+    return fflush(stdout) == 0 && good;
 }
 
 struct summary {
@@ -378,15 +439,25 @@ static void print_many(const struct run *r, const struct summary *s)
 static bool run_images(struct run *r)
 {
     bool json = (r->app->given & RT_APP_JSON) != 0, many = (r->app->given & RT_APP_COUNT) != 0;
+    bool lines = (r->app->given & RT_APP_LINES) != 0;
     struct summary summary;
     for (uint64_t i = 0; i < r->num_results; i++) {
         if (!run_image(r, i))
             return false;
-        if (many && !json)
+        if (lines && !print_json_line(r, i)) {
+            rt_app_status(&r->err, RT_ERR_IO, "cannot write to the standard output");
+            return false;
+        }
+        if (many && !json && !lines)
             print_line(r, i);
     }
     bool good = true;
-    if (many) {
+    bool layers = (r->app->given & RT_APP_LAYERS) != 0;
+    if (layers && !json && !lines)
+        rt_app_layers_print(&r->progress.layers, rt_app_threads(r->app));
+    if (lines) {
+        return true;
+    } else if (many) {
         good = summarise(r, &summary);
         if (good && json)
             good = print_many_json(r, &summary);
@@ -413,6 +484,13 @@ static bool prepare(struct run *r, char data_path[RT_APP_PATH])
         rt_app_warn(r->app,
                     "%s: %llu values outside the range %g to %g that the model was made for",
                     r->app->argument, (unsigned long long)outside, m->range[0], m->range[1]);
+    if ((r->app->given & RT_APP_CHECK) && !r->app->clear->num_points) {
+        rt_app_status(&r->err, RT_ERR_ARGUMENT,
+                      "--check: this program was built without it; weft build --check makes one that can");
+        return false;
+    }
+    if ((r->app->given & RT_APP_CHECK) && !rt_app_check_open(&r->check, r->app->clear, &r->err))
+        return false;
     return rt_data_open(&r->data, m->model_hash, r->app->program->data_checksum, data_path,
                         &r->err) == RT_OK;
 }
@@ -422,8 +500,14 @@ static bool work(struct run *r, const char *data_path)
     if (rt_app_workdir_open(&r->dir, r->app->keep, &r->err) != RT_OK)
         return false;
     rt_app_progress_open(&r->progress, r->app);
+    if (!rt_app_layers_open(&r->progress.layers, r->app)) {
+        rt_app_workdir_close(&r->dir);
+        rt_app_status(&r->err, RT_ERR_MEMORY, "out of memory");
+        return false;
+    }
     bool good = name_files(r) && make_keys(r, data_path) && run_images(r);
     rt_app_progress_clear(&r->progress);
+    rt_app_layers_close(&r->progress.layers);
     rt_app_workdir_close(&r->dir);
     return good;
 }
@@ -443,8 +527,9 @@ static int run(struct rt_app *app)
 const struct rt_app_command rt_app_run = {"run",
                                           "IMAGE",
                                           "all steps here, beside the cleartext result, with times",
-                                          RT_APP_DATA | RT_APP_THREADS | RT_APP_FORCE |
+                                          RT_APP_DATA | RT_APP_THREADS | RT_APP_MEMORY | RT_APP_FORCE |
                                               RT_APP_JSON | RT_APP_INDEX | RT_APP_COUNT |
-                                              RT_APP_KEEP | RT_APP_QUIET,
+                                              RT_APP_KEEP | RT_APP_QUIET | RT_APP_LINES | RT_APP_CHECK |
+                                              RT_APP_LAYERS,
                                           0,
                                           run};

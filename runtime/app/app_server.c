@@ -28,7 +28,8 @@ static bool paths_usable(const struct rt_app *app)
     return true;
 }
 
-static int report(const struct rt_app *app, const rt_eval *eval, double load, double inference)
+static int report(const struct rt_app *app, const rt_eval *eval, const struct rt_app_layers *layers,
+                  double load, double inference)
 {
     const struct rt_memory memory = rt_eval_memory(eval);
     char keys[RT_APP_BYTES_TEXT], peak[RT_APP_BYTES_TEXT];
@@ -39,8 +40,12 @@ static int report(const struct rt_app *app, const rt_eval *eval, double load, do
                       (json_int_t)rt_app_peak_rss(), "key_bytes", (json_int_t)memory.key_bytes,
                       "plaintext_bytes", (json_int_t)memory.plaintext_bytes, "register_bytes",
                       (json_int_t)memory.register_bytes, "threads", rt_app_threads(app));
+        if (root && layers->seconds)
+            json_object_set_new(root, "layers", rt_app_layers_json(layers));
         return rt_app_print_json(root) ? 0 : rt_app_error(app, "out of memory");
     }
+    if (layers->seconds)
+        rt_app_layers_print(layers, rt_app_threads(app));
     if (!(app->given & RT_APP_QUIET))
         printf("%s: inference %.3f s, loading %.3f s, keys %s, peak memory %s, %d thread%s\n",
                app->out, inference, load, rt_app_bytes(keys, memory.key_bytes),
@@ -59,17 +64,23 @@ static int infer(struct rt_app *app)
         !rt_app_key_path(app, "eval.weft", keys))
         return 1;
     rt_app_progress_open(&progress, app);
+    if (!rt_app_layers_open(&progress.layers, app))
+        return rt_app_error(app, "out of memory");
     rt_app_progress_step(&progress, "loading keys and model");
     double start = rt_app_seconds();
-    enum rt_status status =
-        rt_eval_open(&eval, app->program, data, keys, rt_app_threads(app), &err);
+    const struct rt_options options = {
+        .threads = rt_app_threads(app), .max_memory = app->max_memory, .once = true};
+    enum rt_status status = rt_eval_open_with(&eval, app->program, data, keys, &options, &err);
     double loaded = rt_app_seconds();
     if (status == RT_OK)
         status = rt_infer(eval, app->argument, app->out, rt_app_progress_layer, &progress, &err);
+    rt_app_layers_end(&progress.layers);
     double end = rt_app_seconds();
     rt_app_progress_clear(&progress);
     int result =
-        status == RT_OK ? report(app, eval, loaded - start, end - loaded) : rt_app_fail(app, &err);
+        status == RT_OK ? report(app, eval, &progress.layers, loaded - start, end - loaded)
+                        : rt_app_fail(app, &err);
+    rt_app_layers_close(&progress.layers);
     rt_eval_close(eval);
     return result;
 }
@@ -78,7 +89,8 @@ const struct rt_app_command rt_app_infer = {"infer",
                                             "CIPHERTEXT",
                                             "classify an encrypted image",
                                             RT_APP_OUT | RT_APP_KEYS | RT_APP_DATA |
-                                                RT_APP_THREADS | RT_APP_QUIET | RT_APP_JSON,
+                                                RT_APP_THREADS | RT_APP_MEMORY | RT_APP_QUIET | RT_APP_JSON |
+                                                RT_APP_LAYERS,
                                             RT_APP_OUT,
                                             infer};
 

@@ -18,12 +18,18 @@ static const struct option_row {
      RT_APP_KEYS},
     {"data", 0, "FILE", "model data (default: NAME.dat beside the program)", RT_APP_DATA},
     {"threads", 0, "N", "threads, 1 to 256 (default: all)", RT_APP_THREADS},
+    {"max-memory", 0, "SIZE", "use no more memory: 3G, 800M (default: 5.5G)", RT_APP_MEMORY},
     {"force", 0, NULL, "overwrite a secret key", RT_APP_FORCE},
     {"json", 0, NULL, "the answer as JSON", RT_APP_JSON},
     {"top", 0, "K", "how many classes to show (default: 5)", RT_APP_TOP},
     {"index", 0, "I", "which record of a .bin file, from 0", RT_APP_INDEX},
     {"count", 0, "N", "so many records of a .bin file, with one set of keys", RT_APP_COUNT},
     {"keep", 0, "DIR", "keep keys and ciphertexts in DIR", RT_APP_KEEP},
+    {"lines", 0, NULL, "one line of JSON for each record, as soon as it is done", RT_APP_LINES},
+    {"layers", 0, NULL, "a table of the layers: predicted and measured time, and what they compute",
+     RT_APP_LAYERS},
+    {"check", 0, NULL, "compare every layer with the network on plain numbers, stop at the first that is wrong",
+     RT_APP_CHECK},
     {"quiet", 'q', NULL, "no progress line, no report", RT_APP_QUIET},
     {"help", 'h', NULL, "this text", RT_APP_HELP},
 };
@@ -110,6 +116,28 @@ static int take_number(const struct rt_app *app, const char *option, const char 
                         (unsigned long long)low, (unsigned long long)high);
 }
 
+/* A number, fractions allowed, of bytes or of K, M, G, T: powers of 1024; "iB" or "B" may follow. */
+static bool parse_size(const char *text, uint64_t *out)
+{
+    static const char units[] = "KMGT";
+    char *end;
+    if (text[0] < '0' || text[0] > '9' || text[1] == 'x' || text[1] == 'X')
+        return false;
+    double value = strtod(text, &end);
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    if (unit) {
+        for (const char *u = units; u <= unit; u++)
+            value *= 1024;
+        end += end[1] == 'i' ? 2 : 1;
+    }
+    if (*end == 'B')
+        end++;
+    if (*end || !(value >= 1) || value >= 0x1p63)
+        return false;
+    *out = (uint64_t)value;
+    return true;
+}
+
 static int take_option(struct rt_app *app, enum rt_app_option option, const char *text)
 {
     uint64_t number = 0;
@@ -135,6 +163,10 @@ static int take_option(struct rt_app *app, enum rt_app_option option, const char
         status = take_number(app, "threads", text, 1, 256, &number);
         app->threads = (int)number;
         break;
+    case RT_APP_MEMORY:
+        if (!parse_size(text, &app->max_memory))
+            return rt_app_usage(app, "--max-memory: '%s' is not a size such as 3G or 800M", text);
+        break;
     case RT_APP_TOP:
         status = take_number(app, "top", text, 1, 1000000, &number);
         app->top = (uint32_t)number;
@@ -147,6 +179,9 @@ static int take_option(struct rt_app *app, enum rt_app_option option, const char
         break;
     case RT_APP_FORCE:
     case RT_APP_JSON:
+    case RT_APP_CHECK:
+    case RT_APP_LINES:
+    case RT_APP_LAYERS:
     case RT_APP_QUIET:
     case RT_APP_HELP:
         break;
@@ -268,7 +303,7 @@ static void print_command_help(const struct rt_app *app, const struct rt_app_com
                                           : "",
                  row->name ? row->name : "", row->argument ? " " : "",
                  row->argument ? row->argument : "");
-        printf("  %-16s %s\n", left, row->help);
+        printf("  %-17s %s\n", left, row->help);
     }
 }
 

@@ -53,6 +53,7 @@ void rt_app_progress_layer(void *progress, const struct rt_layer *layer, double 
 {
     struct rt_app_progress *p = progress;
     char text[96];
+    rt_app_layers_next(&p->layers, layer);
     if (!p->shown)
         return;
     if (p->start <= 0)

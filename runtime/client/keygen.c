@@ -21,7 +21,7 @@ struct keygen {
     uint8_t noise_seed[SYS_SEED_BYTES]; /* of all errors, wiped */
     uint64_t *b;                        /* the digits of the largest key */
     int64_t *noise;                     /* an error for each digit */
-    uint64_t *work;                     /* two limbs for each slice */
+    uint64_t *work;                     /* three limbs for each slice */
     size_t b_words, noise_words, work_words, slices;
 };
 
@@ -66,8 +66,8 @@ static uint64_t gadget(const struct keygen *k, const struct rt_key_spec *spec, s
 }
 
 /*
- * Limb `limb` of all b_j of core.h, j < digits. The secrets are stored over all primes; that of limb
- * i of a key at a lower level is found by its prime.
+ * Limb `limb` of all b_j of core.h, j < digits, times 2^52: what is drawn is 2^52 a_j. The secrets
+ * are stored over all primes; that of limb i of a key at a lower level is found by its prime.
  */
 static void make_limb(const struct keygen *k, const struct rt_key_spec *spec, const uint8_t *seed,
                       const struct core_key_shape *shape, size_t limb, uint64_t *work)
@@ -78,6 +78,7 @@ static void make_limb(const struct keygen *k, const struct rt_key_spec *spec, co
     const struct ntt_table *t = &r->ntt[prime];
     uint64_t *rotated = work;
     uint64_t *a = work + r->n;
+    uint64_t *out = work + 2 * r->n;
     const uint64_t *s = recipe.under + prime * r->n;
     const uint64_t *target = recipe.target + prime * r->n;
     if (recipe.galois != 1) {
@@ -85,16 +86,17 @@ static void make_limb(const struct keygen *k, const struct rt_key_spec *spec, co
         s = rotated;
     }
     for (unsigned j = 0; j < shape->digits; j++) {
-        uint64_t *out = k->b + j * shape->poly_words + limb * r->n;
         r->k.from_i64(out, k->noise + j * r->n, r->n, &t->mod);
         r->k.ntt(out, out, t, r->log_n);
-        ring_uniform_limb(r, a, prime, seed, j);
-        r->k.mul(a, a, s, r->n, &t->mod);
-        r->k.sub(out, out, a, r->n, t->mod.q);
         uint64_t g = limb <= shape->basis.level ? gadget(k, spec, limb, j) : 0;
         if (g != 0) {
             r->k.mul_const_add(out, out, target, g, mod_shoup(g, t->mod.q), r->n, t->mod.q);
         }
+        r->k.mul_const(out, out, t->mod.r52, t->mod.r52s, r->n, t->mod.q);
+        ring_uniform_limb(r, a, prime, seed, j);
+        r->k.mul(a, a, s, r->n, &t->mod);
+        r->k.sub(out, out, a, r->n, t->mod.q);
+        core_key_place(k->b + limb * shape->digits * r->n, out, j, shape->digits, r->n);
     }
 }
 
@@ -115,7 +117,7 @@ static enum rt_status write_halves(struct keygen *k, struct core_writer *w, stru
         SYS_PARALLEL_FOR
         for (size_t slice = 0; slice < k->slices; slice++) {
             for (size_t limb = slice; limb < limbs; limb += k->slices) {
-                make_limb(k, spec, k->records[key].seed, &shape, limb, k->work + slice * 2 * r->n);
+                make_limb(k, spec, k->records[key].seed, &shape, limb, k->work + slice * 3 * r->n);
             }
         }
         size_t words = shape.digits * shape.poly_words;
@@ -224,7 +226,7 @@ static enum rt_status prepare(struct keygen *k, struct rt_error *err)
     k->square_words = ring_words(r, all);
     k->slices = (size_t)sys_threads();
     k->noise_words = digits * r->n;
-    k->work_words = k->slices * 2 * r->n;
+    k->work_words = k->slices * 3 * r->n;
     k->records = sys_alloc_array((size_t)k->model->num_keys + 1, sizeof *k->records);
     k->square = sys_alloc_array(k->square_words, sizeof *k->square);
     k->b = sys_alloc_array(k->b_words + 1, sizeof *k->b);

@@ -72,6 +72,11 @@ enum rt_status core_encode(const struct core_ctx *c, uint64_t *out, const double
                            const double *im, unsigned log_p, double scale, struct ring_basis b,
                            double *work, const char *what, struct rt_error *err);
 
+/* The first half of that: the 2p coefficients, not yet rounded; *most: the largest size of one. */
+enum rt_status core_encode_real(const struct core_ctx *c, double *out, const double *re,
+                                const double *im, unsigned log_p, double scale, unsigned level,
+                                double *most, const char *what, struct rt_error *err);
+
 /*
  * Inverse: x in coefficient form over {level, 0} -> p slots. Of a polynomial that is not in the
  * subring, its projection is decoded: the mean over the N/2p repetitions. Coefficients are read as
@@ -95,7 +100,7 @@ void core_unpack(const struct rt_packing *p, const double *cts,
 
 /* ---- serial.c: the container of rt.h --------------------------------------------------------- */
 
-#define CORE_VERSION       1u
+#define CORE_VERSION       2u
 #define CORE_FLAG_INSECURE 1u
 
 struct core_header {
@@ -185,10 +190,12 @@ enum rt_status core_ct_put(struct core_writer *w, const struct core_ctx *c,
 /* ---- keyfile.c: payload of kind 2, evaluation keys ------------------------------------------- */
 
 /*
- * u64 num_keys, 56 bytes 0; one record a key; then the b halves: key by key, digit by digit, limbs
- * q_0 .. q_level and all p, N words each, evaluation form.
+ * u64 num_keys, 56 bytes 0; one record a key; then the b halves: key by key, limbs q_0 .. q_level and
+ * all p, each as struct k_switch wants it: for every 32 coefficients (N, where that is less) these
+ * words of all digits, one digit after the other, in evaluation form, times 2^52. So a server uses
+ * the file as it lies in memory.
  *
- * Key k of digits j = 0 .. ceil((level+1)/alpha)-1:  a_j = ring_uniform(seed_k, stream j),
+ * Key k of digits j = 0 .. ceil((level+1)/alpha)-1:  2^52 a_j = ring_uniform(seed_k, stream j),
  *     b_j = -a_j s' + e_j + g_j t,     g_j = P mod q_i for i in digit j, else 0,
  * for relinearisation s' = s and t = s^2; for a rotation by r and for conjugation s' = sigma^-1(s)
  * and t = s, sigma: X -> X^(5^r) and X -> X^-1. So with d_j the digits of c1,
@@ -226,6 +233,13 @@ struct core_key_shape core_key_shape(const struct core_ctx *c, const struct rt_k
 /* Bytes of the whole payload. */
 uint64_t core_keys_bytes(const struct core_ctx *c, const struct rt_interface *model);
 uint64_t core_keys_first(const struct rt_interface *model); /* offset of the first b half */
+/* Words x[0..n) of limb and digit, from coefficient `first`, to their places in the limb's stream of
+ * `digits` digits that begins with coefficient `first`. n: multiple of K_KEY_BLOCK, or N. */
+void core_key_place(uint64_t *stream, const uint64_t *x, unsigned digit, unsigned digits, size_t n);
+/* That stream of the a half for the first `terms` of the digits: coefficients first .. first + n - 1,
+ * multiples of RING_UNIFORM_CHUNK or the whole limb. prime: index in r->ntt order. */
+void core_key_expand(const struct ring *r, uint64_t *stream, size_t prime, const uint8_t *seed,
+                     unsigned terms, unsigned digits, size_t first, size_t n);
 
 /* ---- data.c: payload of kind 4, model data (layout in rt.h) ---------------------------------- */
 

@@ -17,13 +17,14 @@ unsigned core_log2(uint64_t x)
     return log;
 }
 
-enum rt_status core_encode(const struct core_ctx *c, uint64_t *out, const double *re,
-                           const double *im, unsigned log_p, double scale, struct ring_basis b,
-                           double *work, const char *what, struct rt_error *err)
+enum rt_status core_encode_real(const struct core_ctx *c, double *out, const double *re,
+                                const double *im, unsigned log_p, double scale, unsigned level,
+                                double *most, const char *what, struct rt_error *err)
 {
     size_t p = (size_t)1 << log_p;
-    double *x = work;
-    double *y = work + p;
+    /* X^(N/2p): the first p coefficients are the real parts, the last p the imaginary parts */
+    double *x = out;
+    double *y = out + p;
     memcpy(x, re, p * sizeof *x);
     if (im != NULL) {
         memcpy(y, im, p * sizeof *y);
@@ -32,19 +33,34 @@ enum rt_status core_encode(const struct core_ctx *c, uint64_t *out, const double
     }
     const struct ring *r = c->ring;
     r->k.unembed(x, y, c->embed_re, c->embed_im, log_p, scale / (double)p);
-    double largest = r->k.largest(work, 2 * p);
+    double largest = r->k.largest(out, 2 * p);
     if (!isfinite(largest)) {
         return core_fail(err, RT_ERR_ARGUMENT, "%s: a value is not finite", what);
     }
     /* log2_q is exact to 2^-40 or so; a coefficient that near to q/2 is wrong in any case */
-    double bits = c->log2_q[b.level] - 1.0;
+    double bits = c->log2_q[level] - 1.0;
     bits = bits < COEFFICIENT_BITS ? bits : COEFFICIENT_BITS;
     if (largest >= exp2(bits)) {
         return core_fail(err, RT_ERR_ARGUMENT,
                          "%s: a coefficient of 2^%.1f does not fit the %.1f bits of level %u", what,
-                         log2(largest), bits, b.level);
+                         log2(largest), bits, level);
     }
-    /* X^(N/2p): the first p coefficients are the real parts, the last p the imaginary parts */
+    *most = largest;
+    return RT_OK;
+}
+
+enum rt_status core_encode(const struct core_ctx *c, uint64_t *out, const double *re,
+                           const double *im, unsigned log_p, double scale, struct ring_basis b,
+                           double *work, const char *what, struct rt_error *err)
+{
+    double largest;
+    enum rt_status status =
+        core_encode_real(c, work, re, im, log_p, scale, b.level, &largest, what, err);
+    if (status != RT_OK) {
+        return status;
+    }
+    const struct ring *r = c->ring;
+    size_t p = (size_t)1 << log_p;
     size_t limbs = ring_limbs(b);
     SYS_PARALLEL_FOR
     for (size_t i = 0; i < limbs; i++) {

@@ -38,7 +38,6 @@ static enum rt_status make_registers(rt_eval *e, struct rt_error *err)
         return core_fail(err, RT_ERR_MEMORY, "%s: out of memory: registers need %llu MiB", name,
                          (unsigned long long)(total >> 17));
     }
-    sys_touch(e->reg_memory, total * sizeof *e->reg_memory); /* not while an image waits */
     e->reg_words = total;
     uint64_t at = 0;
     for (uint32_t i = 0; i < p->num_regs; i++) {
@@ -78,8 +77,63 @@ static void use_threads(const rt_eval *e)
     }
 }
 
+/* The program itself with its libraries, and what it reads of the model's data. */
+#define PROGRAM_BYTES ((uint64_t)24 << 20)
+
+static uint64_t other_bytes(const rt_eval *e)
+{
+    const struct ring *r = e->ctx->ring;
+    /* a table of a prime: w, ws and tail (kernel.h) */
+    uint64_t tables = ((uint64_t)r->n_q + r->n_p) * r->n * 22;
+    uint64_t limbs = 2 * ((uint64_t)r->n_q + r->n_p);
+    uint64_t work = e->scratch_words + limbs * r->n + e->slices * EVAL_TILE_ROOM + EVAL_LIMB_WORDS +
+                    e->slices * 4 * r->n;
+    return tables + work * sizeof(uint64_t) + PROGRAM_BYTES;
+}
+
+static uint64_t key_bytes(const rt_eval *e)
+{
+    return e->key_file.size + e->key_words * sizeof(uint64_t);
+}
+
+static uint64_t plain_bytes(const rt_eval *e)
+{
+    return (e->coefficient_words + e->plain_words) * sizeof(uint64_t);
+}
+
+/* Chooses what is kept. Halves of keys come first: one is used several times in an image and costs
+ * more to make, byte for byte, than limbs of plaintexts. */
+static enum rt_status divide_memory(rt_eval *e, struct rt_error *err)
+{
+    const double mib = 1.0 / (1 << 20);
+    uint64_t limit = e->max_memory != 0 ? e->max_memory : RT_DEFAULT_MEMORY;
+    uint64_t registers = e->reg_words * sizeof(uint64_t);
+    uint64_t least = key_bytes(e) + plain_bytes(e) + registers + other_bytes(e);
+    if (e->max_memory != 0 && least > limit) {
+        return core_fail(err, RT_ERR_MEMORY,
+                         "%s: needs at least %.0f MiB of memory, %.0f MiB are allowed (keys %.0f, "
+                         "plaintexts %.0f, buffers %.0f, other %.0f MiB)",
+                         e->program->interface->name, ceil((double)least * mib),
+                         (double)limit * mib, (double)key_bytes(e) * mib,
+                         (double)plain_bytes(e) * mib, (double)registers * mib,
+                         (double)other_bytes(e) * mib);
+    }
+    uint64_t words = least < limit && !e->once ? (limit - least) / sizeof(uint64_t) : 0;
+    e->key_words = rt_eval_keep_keys(e, words);
+    e->plain_words = rt_eval_keep_plains(e, words - e->key_words);
+    return RT_OK;
+}
+
 enum rt_status rt_eval_open(rt_eval **out, const struct rt_program *program, const char *data_path,
                             const char *keys_path, int threads, struct rt_error *err)
+{
+    return rt_eval_open_with(out, program, data_path, keys_path,
+                             &(struct rt_options){.threads = threads}, err);
+}
+
+enum rt_status rt_eval_open_with(rt_eval **out, const struct rt_program *program,
+                                 const char *data_path, const char *keys_path,
+                                 const struct rt_options *options, struct rt_error *err)
 {
     *out = NULL;
     if (!sys_random_init()) { /* also what expands seeds */
@@ -90,7 +144,9 @@ enum rt_status rt_eval_open(rt_eval **out, const struct rt_program *program, con
         return core_no_memory(err, program->interface->name);
     }
     e->program = program;
-    e->threads = threads;
+    e->threads = options->threads;
+    e->max_memory = options->max_memory;
+    e->once = options->once;
     use_threads(e);
     enum rt_status status = core_ctx_open(&e->ctx, program->interface, err);
     if (status == RT_OK) {
@@ -107,6 +163,18 @@ enum rt_status rt_eval_open(rt_eval **out, const struct rt_program *program, con
     }
     if (status == RT_OK) {
         status = make_registers(e, err);
+    }
+    if (status == RT_OK) {
+        status = divide_memory(e, err);
+    }
+    if (status == RT_OK) {
+        status = rt_eval_expand_keys(e, err);
+    }
+    if (status == RT_OK) {
+        status = rt_eval_expand_plains(e, err);
+    }
+    if (status == RT_OK) {
+        sys_touch(e->reg_memory, e->reg_words * sizeof *e->reg_memory); /* not while an image waits */
     }
     if (status != RT_OK) {
         rt_eval_close(e);
@@ -125,8 +193,13 @@ void rt_eval_close(rt_eval *e)
     sys_free(e->reg_memory);
     sys_free(e->plains);
     sys_free(e->plain_memory);
+    rt_eval_forget_coefficients(e);
+    sys_free(e->limb_memory);
+    sys_free(e->limb_plains);
     sys_free(e->keys);
     sys_free(e->key_memory);
+    sys_free(e->expanded);
+    core_file_close(&e->key_file);
     sys_free(e->scratch);
     sys_free(e->poly);
     sys_free(e->tiles);
@@ -137,15 +210,37 @@ void rt_eval_close(rt_eval *e)
 struct rt_memory rt_eval_memory(const rt_eval *e)
 {
     struct rt_memory m;
-    m.key_bytes = e->key_words * sizeof(uint64_t);
-    m.plaintext_bytes = e->plain_words * sizeof(uint64_t);
+    m.key_bytes = key_bytes(e);
+    m.plaintext_bytes = plain_bytes(e);
     m.register_bytes = e->reg_words * sizeof(uint64_t);
+    m.other_bytes = other_bytes(e);
     return m;
 }
 
 uint64_t rt_eval_key_id(const rt_eval *e)
 {
     return e->key_id;
+}
+
+void rt_eval_watch(rt_eval *e, rt_check_hook *hook, void *ctx)
+{
+    e->watch = hook;
+    e->watch_ctx = ctx;
+}
+
+void rt_check(rt_eval *e, uint32_t reg, uint32_t point)
+{
+    const struct eval_reg *g =
+        e->watch != NULL ? rt_eval_in(e, "rt_check", reg, 1u << EVAL_CT) : NULL;
+    if (g == NULL) {
+        return;
+    }
+    const struct rt_view v = {{g->at, g->at + rt_eval_part_words(e, EVAL_CT, g->level)},
+                              g->level,
+                              g->scale};
+    if (!e->watch(e->watch_ctx, point, &v)) {
+        rt_eval_mistake(e, "rt_check", "wrong");
+    }
 }
 
 /* ---- one inference -------------------------------------------------------------------------- */

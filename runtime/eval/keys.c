@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Evaluation keys. Both halves are rearranged into the one stream a limb that key switching reads
- * (struct k_switch), so that the memory's bandwidth is all that a hoisted rotation waits for; the
- * file is not needed after that.
+ * Evaluation keys. The b halves are used where the file is mapped: they lie there as key switching
+ * reads them. The a halves are made of their seeds, once where there is memory to keep them, else
+ * every time, a tile at a time: ChaCha20 is about as fast as a disk cache is read.
  */
 #include "eval/eval.h"
 
@@ -50,18 +50,14 @@ static enum rt_status check_table(rt_eval *e, const struct core_file *f, const c
     return RT_OK;
 }
 
-static enum rt_status place(rt_eval *e, const char *path, struct rt_error *err)
+static enum rt_status place(rt_eval *e, const struct core_key_record *records, const char *path,
+                            struct rt_error *err)
 {
     const struct rt_interface *model = e->program->interface;
-    /* both halves of every b half in the file */
-    e->key_words = 2 * (core_keys_bytes(e->ctx, model) - core_keys_first(model)) / sizeof(uint64_t);
     e->keys = sys_alloc_array((size_t)model->num_keys + 1, sizeof *e->keys);
-    e->key_memory = sys_alloc_array((size_t)e->key_words + 1, sizeof *e->key_memory);
-    if (e->keys == NULL || e->key_memory == NULL) {
-        return core_fail(err, RT_ERR_MEMORY, "%s: out of memory: keys need %llu MiB", path,
-                         (unsigned long long)(e->key_words >> 17));
+    if (e->keys == NULL) {
+        return core_no_memory(err, path);
     }
-    const uint64_t *at = e->key_memory;
     for (uint32_t i = 0; i < model->num_keys; i++) {
         struct eval_key *k = &e->keys[i];
         k->kind = model->keys[i].kind;
@@ -72,70 +68,31 @@ static enum rt_status place(rt_eval *e, const char *path, struct rt_error *err)
             k->galois = k->inverse = 2 * (uint64_t)e->ctx->ring->n - 1;
         }
         k->shape = core_key_shape(e->ctx, &model->keys[i]);
-        k->words = at;
-        at += 2 * k->shape.digits * k->shape.poly_words;
+        /* a multiple of 64 */
+        k->b = (const uint64_t *)(const void *)(e->key_file.payload + records[i].offset);
+        memcpy(k->seed, records[i].seed, sizeof k->seed);
     }
     return RT_OK;
 }
 
-/* Limb i of half `part` of digit j (N words at x) to its blocks, times 2^52. */
-static void arrange(const rt_eval *e, const struct eval_key *k, size_t i, unsigned j, unsigned part,
-                    const uint64_t *x)
+static bool residues_ok(const rt_eval *e, const struct eval_key *k)
 {
     const struct ring *r = e->ctx->ring;
-    const struct modulus *m = ring_mod(r, k->shape.basis, i);
-    size_t block = r->n < K_KEY_BLOCK ? r->n : K_KEY_BLOCK;
-    size_t step = 2 * (size_t)k->shape.digits * block;
-    uint64_t *to = e->key_memory + (k->words - e->key_memory) + i * (r->n / block) * step;
-    for (size_t at = 0; at < r->n; at += block) {
-        r->k.mul_const(to + (2 * j + part) * block, x + at, m->r52, m->r52s, block, m->q);
-        to += step;
-    }
-}
-
-/* Checks the b half (digits of poly_words at b) and expands the a half; false where a residue is
- * too large. work: one limb. */
-static bool load_key(const rt_eval *e, const struct eval_key *k, const uint64_t *b,
-                     const uint8_t *seed, uint64_t *work)
-{
-    const struct ring *r = e->ctx->ring;
-    struct ring_basis basis = k->shape.basis;
+    size_t words = k->shape.digits * r->n;
     bool good = true;
-    for (size_t i = 0; good && i < ring_limbs(basis); i++) {
-        size_t prime = ring_prime(r, basis, i);
-        for (unsigned j = 0; good && j < k->shape.digits; j++) {
-            const uint64_t *limb = b + j * k->shape.poly_words + i * r->n;
-            good = core_residues_ok(limb, r->n, r->ntt[prime].mod.q);
-            arrange(e, k, i, j, 0, limb);
-            ring_uniform_limb(r, work, prime, seed, j);
-            arrange(e, k, i, j, 1, work);
-        }
+    for (size_t i = 0; good && i < ring_limbs(k->shape.basis); i++) {
+        good = core_residues_ok(k->b + i * words, words, ring_mod(r, k->shape.basis, i)->q);
     }
     return good;
 }
 
-/* A limb of memory for each slice of the keys. What of the file is done with is let go of. */
-static enum rt_status load_all(rt_eval *e, const struct core_file *f,
-                               const struct core_key_record *records, const char *path,
-                               struct rt_error *err)
+static enum rt_status check_keys(rt_eval *e, const char *path, struct rt_error *err)
 {
-    const struct ring *r = e->ctx->ring;
     uint32_t num_keys = e->program->interface->num_keys;
-    uint64_t *work = sys_alloc_array(e->slices, r->n * sizeof *work);
-    if (work == NULL) {
-        return core_no_memory(err, path);
-    }
     SYS_PARALLEL_FOR
-    for (size_t slice = 0; slice < e->slices; slice++) {
-        for (size_t i = slice; i < num_keys; i += e->slices) {
-            const uint8_t *b = f->payload + records[i].offset; /* a multiple of 64 */
-            struct eval_key *k = &e->keys[i];
-            k->bad = !load_key(e, k, (const uint64_t *)(const void *)b, records[i].seed,
-                               work + slice * r->n);
-            core_file_forget(f, b, k->shape.digits * k->shape.poly_words * sizeof(uint64_t));
-        }
+    for (uint32_t i = 0; i < num_keys; i++) {
+        e->keys[i].bad = !residues_ok(e, &e->keys[i]);
     }
-    sys_free(work);
     for (uint32_t i = 0; i < num_keys; i++) {
         if (e->keys[i].bad) {
             return core_fail(err, RT_ERR_FORMAT,
@@ -149,21 +106,71 @@ enum rt_status rt_eval_load_keys(rt_eval *e, const char *path, struct rt_error *
 {
     const struct rt_interface *model = e->program->interface;
     const struct core_expect want = {RT_KIND_EVAL_KEYS, e->ctx, model->model_hash, 0};
-    struct core_file f;
-    enum rt_status status = core_file_open(&f, path, &want, err);
+    enum rt_status status = core_file_open(&e->key_file, path, &want, err);
     if (status != RT_OK) {
         return status;
     }
-    e->key_id = f.header.key_id;
+    e->key_id = e->key_file.header.key_id;
     struct core_key_record *records = sys_alloc_array((size_t)model->num_keys + 1, sizeof *records);
-    status = records == NULL ? core_no_memory(err, path) : check_table(e, &f, path, records, err);
+    status = records == NULL ? core_no_memory(err, path)
+                             : check_table(e, &e->key_file, path, records, err);
     if (status == RT_OK) {
-        status = place(e, path, err);
+        status = place(e, records, path, err);
     }
     if (status == RT_OK) {
-        status = load_all(e, &f, records, path, err);
+        status = check_keys(e, path, err);
     }
     sys_free(records);
-    core_file_close(&f);
     return status;
+}
+
+static uint64_t half_words(const struct eval_key *k)
+{
+    return (uint64_t)k->shape.digits * k->shape.poly_words;
+}
+
+uint64_t rt_eval_keep_keys(rt_eval *e, uint64_t words)
+{
+    uint64_t kept = 0;
+    for (uint32_t i = 0; i < e->program->interface->num_keys; i++) {
+        struct eval_key *k = &e->keys[i];
+        k->keep = half_words(k) <= words - kept;
+        kept += k->keep ? half_words(k) : 0;
+    }
+    return kept;
+}
+
+enum rt_status rt_eval_expand_keys(rt_eval *e, struct rt_error *err)
+{
+    const struct ring *r = e->ctx->ring;
+    uint32_t num_keys = e->program->interface->num_keys;
+    size_t digits = 0; /* the most of a key whose half is not kept */
+    uint64_t at = 0;
+    e->key_memory = sys_alloc_array((size_t)e->key_words + 1, sizeof *e->key_memory);
+    if (e->key_memory == NULL) {
+        return core_fail(err, RT_ERR_MEMORY, "%s: out of memory: keys need %llu MiB",
+                         e->program->interface->name, (unsigned long long)(e->key_words >> 17));
+    }
+    for (uint32_t i = 0; i < num_keys; i++) {
+        struct eval_key *k = &e->keys[i];
+        if (k->keep) {
+            k->a = e->key_memory + at;
+            at += half_words(k);
+        } else {
+            digits = k->shape.digits > digits ? k->shape.digits : digits;
+        }
+    }
+    SYS_PARALLEL_FOR
+    for (uint32_t i = 0; i < num_keys; i++) {
+        const struct eval_key *k = &e->keys[i];
+        for (size_t limb = 0; k->keep && limb < ring_limbs(k->shape.basis); limb++) {
+            uint64_t *to = e->key_memory + (k->a - e->key_memory) + limb * k->shape.digits * r->n;
+            core_key_expand(r, to, ring_prime(r, k->shape.basis, limb), k->seed, k->shape.digits,
+                            k->shape.digits, 0, r->n);
+        }
+    }
+    size_t piece = r->n < EVAL_KEY_PIECE ? r->n : EVAL_KEY_PIECE;
+    e->expanded_words = digits * piece;
+    e->expanded = sys_alloc_array(e->slices, (e->expanded_words + 1) * sizeof *e->expanded);
+    return e->expanded == NULL ? core_no_memory(err, e->program->interface->name) : RT_OK;
 }

@@ -50,9 +50,6 @@ const struct eval_key *rt_eval_key(rt_eval *e, const char *op, enum rt_key_kind 
     return NULL;
 }
 
-/* Pieces of a limb, so that a few limbs keep all threads busy to the end. */
-#define PIECES 4u
-
 /*
  * P * base + sum_j digit_j * key_j. P * base is there for the parts of the base that were not
  * decomposed, and only modulo the q (P = 0 mod p).
@@ -68,7 +65,9 @@ struct k_switch rt_eval_switch_limb(const struct eval_switch *s, size_t limb,
         digit[j] = s->digit + j * words + limb * r->n;
     }
     struct k_switch k = {.digit = digit,
-                         .key = key->words + key_limb * 2 * key->shape.digits * r->n,
+                         .key = {key->b + key_limb * key->shape.digits * r->n,
+                                 key->a != NULL ? key->a + key_limb * key->shape.digits * r->n
+                                                : NULL},
                          .terms = s->digits,
                          .key_terms = key->shape.digits,
                          .g = key->galois,
@@ -84,12 +83,26 @@ struct k_switch rt_eval_switch_limb(const struct eval_switch *s, size_t limb,
     return k;
 }
 
+void rt_eval_switch_expand(const struct eval_switch *s, size_t limb, struct k_switch *k,
+                           size_t first, size_t n, uint64_t *work)
+{
+    if (k->key[1] == NULL) {
+        const struct ring *r = s->e->ctx->ring;
+        core_key_expand(r, work, ring_prime(r, s->b, limb), s->key->seed, s->digits,
+                        s->key->shape.digits, first, n);
+        k->key[1] = work;
+        k->a_first = first;
+    }
+}
+
 /* Words [first, first + n) of limb `limb`, before the automorphism. */
-static void switch_piece(const struct eval_switch *s, size_t limb, size_t first, size_t n)
+static void switch_piece(const struct eval_switch *s, size_t limb, size_t first, size_t n,
+                         uint64_t *work)
 {
     const struct ring *r = s->e->ctx->ring;
     const uint64_t *digit[RING_MAX_PRIMES];
     struct k_switch k = rt_eval_switch_limb(s, limb, digit);
+    rt_eval_switch_expand(s, limb, &k, first, n, work);
     uint64_t *out = s->out + limb * r->n;
     r->k.key_mac(out, out + ring_words(r, s->b), &k, first, n, ring_mod(r, s->b, limb));
 }
@@ -98,11 +111,16 @@ void rt_eval_switch(const struct eval_switch *s)
 {
     const struct ring *r = s->e->ctx->ring;
     size_t limbs = ring_limbs(s->b);
-    size_t piece = r->n / PIECES < K_KEY_BLOCK ? r->n : r->n / PIECES;
+    /* pieces of a limb, so that a few limbs keep all threads busy to the end */
+    size_t piece = r->n < EVAL_KEY_PIECE ? r->n : EVAL_KEY_PIECE;
     size_t pieces = r->n / piece;
+    size_t slices = s->e->slices;
     SYS_PARALLEL_FOR
-    for (size_t i = 0; i < limbs * pieces; i++) {
-        switch_piece(s, i / pieces, i % pieces * piece, piece);
+    for (size_t slice = 0; slice < slices; slice++) {
+        for (size_t i = slice; i < limbs * pieces; i += slices) {
+            switch_piece(s, i / pieces, i % pieces * piece, piece,
+                         s->e->expanded + slice * s->e->expanded_words);
+        }
     }
 }
 

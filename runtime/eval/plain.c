@@ -54,55 +54,83 @@ static bool check_terms(rt_eval *e, const char *op, const uint32_t *in, uint32_t
 /* A group of terms whose plaintexts have one period. */
 struct terms {
     const uint64_t *x[2][GROUP]; /* by part */
-    const uint64_t *p[GROUP];
-    size_t count;
+    const struct eval_plain *p[GROUP];
+    uint32_t first; /* plaintext */
+    size_t count, room; /* room: what of limb_memory they need for a limb */
     unsigned log_m;
 };
 
-static void gather_terms(const rt_eval *e, struct terms *g, const uint32_t *in, uint32_t left,
+static void gather_terms(rt_eval *e, struct terms *g, const uint32_t *in, uint32_t left,
                          uint32_t first, size_t part_words)
 {
     g->log_m = e->plains[first].log_m;
     g->count = 0;
+    g->room = 0;
+    g->first = first;
     size_t words = TILE >> (e->ctx->ring->log_n - g->log_m);
     size_t most = words * GROUP <= NEAR_WORDS ? GROUP : NEAR_WORDS / words;
     while (g->count < most && g->count < left && e->plains[first + g->count].log_m == g->log_m) {
         const uint64_t *at = e->regs[in[g->count]].at;
         g->x[0][g->count] = at;
         g->x[1][g->count] = at + part_words;
-        g->p[g->count] = e->plains[first + g->count].at;
+        g->p[g->count] = &e->plains[first + g->count];
+        g->room += rt_eval_plain_room(e, g->p[g->count]);
+        if (g->room > e->limb_words) { /* never the first */
+            break;
+        }
         g->count++;
     }
 }
 
+/* A tile of a limb. */
+static void add_tile(const rt_eval *e, const struct terms *g, struct ring_basis b, uint64_t *out,
+                     bool accumulate, size_t limb, size_t at, size_t tile)
+{
+    const struct ring *r = e->ctx->ring;
+    const struct modulus *m = ring_mod(r, b, limb);
+    unsigned log_run = r->log_n - g->log_m;
+    const uint64_t *p[GROUP];
+    for (size_t i = 0; i < g->count; i++) {
+        p[i] = eval_plain_limb(g->p[i], limb);
+    }
+    for (size_t part = 0; part < 2; part++) {
+        uint64_t *to = out + part * ring_words(r, b) + limb * r->n + at;
+        const uint64_t *init = accumulate ? to : NULL;
+        if (log_run == 0) {
+            r->k.mac(to, init, g->x[part], p, g->count, limb * r->n + at, at, tile, m);
+        } else {
+            r->k.mac_run(to, init, g->x[part], p, g->count, limb * r->n + at, at >> log_run, log_run,
+                         tile, m);
+        }
+    }
+}
+
 /* out (+)= the group, over tiles of limbs; both parts of a tile use the plaintexts while near. */
-static void add_terms(const rt_eval *e, const struct terms *g, struct ring_basis b, uint64_t *out,
+static void add_terms(rt_eval *e, const struct terms *g, struct ring_basis b, uint64_t *out,
                       bool accumulate)
 {
     const struct ring *r = e->ctx->ring;
     size_t tile = r->n < TILE ? r->n : TILE;
     size_t tiles = r->n / tile;
-    size_t words = ring_words(r, b);
     unsigned log_run = r->log_n - g->log_m;
     if (((size_t)1 << log_run) > tile) {
         tile = (size_t)1 << log_run; /* p = 1 at large N: a run is half a limb */
         tiles = r->n / tile;
     }
-    SYS_PARALLEL_FOR
-    for (size_t i = 0; i < ring_limbs(b) * tiles; i++) {
-        size_t limb = i / tiles;
-        size_t at = i % tiles * tile;
-        const struct modulus *m = ring_mod(r, b, limb);
-        for (size_t part = 0; part < 2; part++) {
-            uint64_t *to = out + part * words + limb * r->n + at;
-            const uint64_t *init = accumulate ? to : NULL;
-            if (log_run == 0) {
-                r->k.mac(to, init, g->x[part], g->p, g->count, limb * r->n + at, limb * r->n + at,
-                         tile, m);
-            } else {
-                r->k.mac_run(to, init, g->x[part], g->p, g->count, limb * r->n + at,
-                             (limb << g->log_m) + (at >> log_run), log_run, tile, m);
+    /* all limbs at once, or each with the plaintexts that are made for it */
+    size_t step = g->room == 0 ? ring_limbs(b) : 1;
+    for (size_t first = 0; first < ring_limbs(b); first += step) {
+        if (g->room != 0) {
+            struct eval_limbs l;
+            rt_eval_limbs_start(e, &l, b, first);
+            for (uint32_t i = 0; i < g->count; i++) {
+                rt_eval_limbs_add(e, &l, g->first + i);
             }
+            rt_eval_limbs_make(e, &l);
+        }
+        SYS_PARALLEL_FOR
+        for (size_t i = first * tiles; i < (first + step) * tiles; i++) {
+            add_tile(e, g, b, out, accumulate, i / tiles, i % tiles * tile, tile);
         }
     }
 }
@@ -188,11 +216,22 @@ void rt_padd(rt_eval *e, uint32_t out, uint32_t in, uint32_t index)
             ring_copy(r, z->at + i * ring_words(r, b), x->at + i * ring_words(r, b), b);
         }
     }
-    SYS_PARALLEL_FOR
-    for (size_t limb = 0; limb <= b.level; limb++) {
-        add_limb(r, z->at + limb * r->n, x->at + limb * r->n, p->at + (limb << p->log_m), p->log_m,
-                 extended ? e->p_mod_q[limb] : 1, extended ? e->p_shoup[limb] : 0,
-                 &r->ntt[limb].mod);
+    for (size_t first = 0, step; first <= b.level; first += step) { /* as many as there is room for */
+        size_t room = (size_t)1 << p->log_m;
+        step = p->at != NULL || b.level + 1 < e->limb_words / room ? b.level + 1 : e->limb_words / room;
+        step = step < b.level + 1 - first ? step : b.level + 1 - first;
+        SYS_PARALLEL_FOR
+        for (size_t limb = first; limb < first + step; limb++) {
+            const uint64_t *words = p->at != NULL ? p->at + (limb << p->log_m) : NULL;
+            if (words == NULL) {
+                uint64_t *work = e->limb_memory + ((limb - first) << p->log_m);
+                rt_eval_plain_make(e, p, work, &r->ntt[limb]);
+                words = work;
+            }
+            add_limb(r, z->at + limb * r->n, x->at + limb * r->n, words, p->log_m,
+                     extended ? e->p_mod_q[limb] : 1, extended ? e->p_shoup[limb] : 0,
+                     &r->ntt[limb].mod);
+        }
     }
     eval_set(z, x->kind, x->level, x->scale);
 }

@@ -23,7 +23,8 @@
 #define GROUP      64u         /* operands in work: tiles of 512 words fill the memory for them */
 #define TILE_LEAST ((size_t)512) /* key_mac permutes tiles of 512 words */
 #define TILE_MOST  ((size_t)2048)
-#define FULL_SUMS  3u /* results at a time where each has streams of plaintexts from memory */
+#define FAR_SUMS   3u /* results at a time where each has streams of plaintexts from memory */
+#define NEAR_RUN   3u /* log2 of the run from which on one word serves a vector */
 
 static const char op[] = "rt_transform";
 
@@ -40,7 +41,7 @@ struct operand {
 };
 
 struct transform {
-    const rt_eval *e;
+    rt_eval *e;
     struct operand operand[GROUP];
     size_t count; /* of the operands in work */
     struct ring_basis b;
@@ -196,16 +197,17 @@ static size_t tile_source(uint64_t g, size_t at, unsigned log_n, unsigned log_ti
     return mod_bitrev((uint32_t)(low >> 1), log_n);
 }
 
-/* The keys that a tile of an operand is made with; NULL: none. */
-static const uint64_t *tile_key(const struct transform *t, const struct operand *o, size_t limb,
-                                size_t at)
+/* Where the keys are that a tile of an operand is made with; NULL: none. */
+static void tile_key(const struct transform *t, const struct operand *o, size_t limb, size_t at,
+                     const uint64_t *key[2])
 {
-    if (o->source != SWITCHED) {
-        return NULL;
+    if (o->source == SWITCHED) {
+        const uint64_t *digit[RING_MAX_PRIMES];
+        struct k_switch k = rt_eval_switch_limb(&o->s, limb, digit);
+        size_t first = k.key_terms * tile_source(k.g, at, k.log_n, t->log_tile);
+        key[0] = k.key[0] + first;
+        key[1] = k.key[1] != NULL ? k.key[1] + first : NULL;
     }
-    const uint64_t *digit[RING_MAX_PRIMES];
-    struct k_switch k = rt_eval_switch_limb(&o->s, limb, digit);
-    return k.key + 2 * k.key_terms * tile_source(k.g, at, k.log_n, t->log_tile);
 }
 
 /*
@@ -213,7 +215,7 @@ static const uint64_t *tile_key(const struct transform *t, const struct operand 
  * it is zero.
  */
 static bool make_tile(const struct transform *t, size_t index, size_t limb, size_t at,
-                      uint64_t *work, const uint64_t *part[2])
+                      uint64_t *work, uint64_t *expanded, const uint64_t *part[2])
 {
     const struct operand *o = &t->operand[index];
     const struct ring *r = t->e->ctx->ring;
@@ -238,8 +240,12 @@ static bool make_tile(const struct transform *t, size_t index, size_t limb, size
         const uint64_t *digit[RING_MAX_PRIMES];
         struct k_switch k = rt_eval_switch_limb(&o->s, limb, digit);
         k.origin = at;
-        k.next = index + 1 < t->count ? tile_key(t, o + 1, limb, at) : NULL;
-        r->k.key_mac(to[0], to[1], &k, tile_source(k.g, at, r->log_n, t->log_tile), tile, m);
+        if (index + 1 < t->count) {
+            tile_key(t, o + 1, limb, at, k.next);
+        }
+        size_t from = tile_source(k.g, at, r->log_n, t->log_tile);
+        rt_eval_switch_expand(&o->s, limb, &k, from, tile, expanded);
+        r->k.key_mac(to[0], to[1], &k, from, tile, m);
     }
     return true;
 }
@@ -296,14 +302,14 @@ static void add_terms(const struct transform *t, const struct tiles *y, struct k
     const uint64_t *x[2][GROUP];
     const uint64_t *p[K_SUMS * GROUP];
     unsigned log_run = r->log_n - log_m;
-    size_t from = (limb << log_m) + (at >> log_run);
+    size_t from = at >> log_run;
     size_t to = 0;
     for (size_t i = 0; i < y->count; i++) {
         bool any = false;
         for (uint32_t k = 0; k < s->results; k++) {
             const struct eval_plain *q = plain_of(t, first + k, y->index[i]);
             bool there = q != NULL && q->log_m == log_m;
-            p[k * terms + to] = there ? q->at + from : zero;
+            p[k * terms + to] = there ? eval_plain_limb(q, limb) + from : zero;
             any |= there;
         }
         x[0][to] = y->x[0][i];
@@ -352,13 +358,14 @@ static void add_results(const struct transform *t, const struct tiles *y, uint32
     }
 }
 
-static void do_tile(const struct transform *t, size_t limb, size_t at, uint64_t *work)
+static void do_tile(const struct transform *t, size_t limb, size_t at, uint64_t *work,
+                    uint64_t *expanded)
 {
     struct tiles y;
     y.count = 0;
     for (size_t i = 0; i < t->count; i++, work += 2 * (((size_t)1 << t->log_tile) + EVAL_LINE_WORDS)) {
         const uint64_t *part[2];
-        if (make_tile(t, i, limb, at, work, part)) {
+        if (make_tile(t, i, limb, at, work, expanded, part)) {
             y.x[0][y.count] = part[0];
             y.x[1][y.count] = part[1];
             y.index[y.count++] = i;
@@ -372,7 +379,8 @@ static void do_tile(const struct transform *t, size_t limb, size_t at, uint64_t 
     }
 }
 
-static void do_group(struct transform *t)
+/* Limbs first .. end - 1 */
+static void do_group(struct transform *t, size_t first, size_t end)
 {
     const rt_eval *e = t->e;
     const struct ring *r = e->ctx->ring;
@@ -382,22 +390,102 @@ static void do_group(struct transform *t)
     }
     t->log_tile = r->n < tile ? r->log_n : core_log2((uint32_t)tile);
     size_t tiles = r->n >> t->log_tile;
-    size_t all = ring_limbs(t->b) * tiles;
     SYS_PARALLEL_FOR
     for (size_t s = 0; s < e->slices; s++) {
-        for (size_t i = s; i < all; i += e->slices) {
-            do_tile(t, i / tiles, i % tiles << t->log_tile, e->tiles + s * EVAL_TILE_ROOM);
+        for (size_t i = first * tiles + s; i < end * tiles; i += e->slices) {
+            do_tile(t, i / tiles, i % tiles << t->log_tile, e->tiles + s * EVAL_TILE_ROOM,
+                    e->expanded + s * e->expanded_words);
         }
     }
 }
 
-static bool all_periodic(const rt_eval *e, const uint32_t *plain, size_t count)
+/*
+ * Results that are summed together. More of them read operands less often; but plaintexts that come
+ * from memory are one stream for each operand and result, and with K_SUMS results their lines leave
+ * the first-level cache before their last word is used.
+ */
+static uint32_t results_together(const rt_eval *e, const uint32_t *plain, size_t count)
+{
+    uint32_t most = K_SUMS;
+    for (size_t i = 0; i < count; i++) {
+        if (plain[i] != UINT32_MAX && e->plains[plain[i]].log_m + NEAR_RUN > e->ctx->ring->log_n) {
+            most = FAR_SUMS;
+        }
+    }
+    return most;
+}
+
+/* What the limbs of the plaintexts of operand i need of limb_memory; one that several results use counts
+ * for each. */
+static size_t column_room(const struct transform *t, uint32_t i)
+{
+    size_t room = 0;
+    for (uint32_t k = 0; k < t->num_out; k++) {
+        const struct eval_plain *p = plain_of(t, k, i);
+        room += p != NULL ? rt_eval_plain_room(t->e, p) : 0;
+    }
+    return room;
+}
+
+/* Operands `first` and following, as many as are worked on at a time; t->plain is there. */
+static void take_group(struct transform *t, const struct rt_baby *baby, uint32_t left)
+{
+    size_t room = 0;
+    for (t->count = 0; t->count < GROUP && t->count < left; t->count++) {
+        room += column_room(t, (uint32_t)t->count);
+        if (room != 0 &&
+            (room > t->e->limb_words || (t->count + 1) * t->num_out > EVAL_LIMB_PLAINS)) {
+            break; /* never the first: see most_results */
+        }
+        t->operand[t->count] = operand_of(t->e, &baby[t->count]);
+    }
+}
+
+static void make_limbs(struct transform *t, size_t limb)
+{
+    struct eval_limbs l;
+    rt_eval_limbs_start(t->e, &l, t->b, limb);
+    for (uint32_t k = 0; k < t->num_out; k++) {
+        for (uint32_t i = 0; i < t->count; i++) {
+            if (plain_of(t, k, i) != NULL) {
+                rt_eval_limbs_add(t->e, &l, t->plain[k * t->stride + i]);
+            }
+        }
+    }
+    rt_eval_limbs_make(t->e, &l);
+}
+
+/* Limbs first .. end - 1 of all operands; make: their plaintexts too, of one limb then. */
+static void do_limbs(struct transform *t, const struct rt_baby *baby, uint32_t count,
+                     const uint32_t *plain, size_t first, size_t end, bool make)
+{
+    for (uint32_t done = 0; done < count; done += (uint32_t)t->count) {
+        t->plain = plain + done;
+        take_group(t, baby + done, count - done);
+        t->begin = done == 0;
+        t->far = done + t->count >= count && t->num_out * 2 * ring_words(t->e->ctx->ring, t->b) *
+                                                     sizeof(uint64_t) > RING_FAR_BYTES;
+        if (make) {
+            make_limbs(t, first);
+        }
+        do_group(t, first, end);
+    }
+}
+
+static bool all_kept(const rt_eval *e, const uint32_t *plain, size_t count)
 {
     bool all = true;
     for (size_t i = 0; i < count; i++) {
-        all &= plain[i] == UINT32_MAX || e->plains[plain[i]].log_m < e->ctx->ring->log_n;
+        all &= plain[i] == UINT32_MAX || e->plains[plain[i]].at != NULL;
     }
     return all;
+}
+
+/* Results whose plaintexts for one operand have room, whatever they are. */
+static uint32_t most_results(const rt_eval *e)
+{
+    size_t most = e->limb_words / (e->ctx->ring->n + EVAL_LINE_WORDS);
+    return (uint32_t)(most < EVAL_LIMB_PLAINS ? most : EVAL_LIMB_PLAINS);
 }
 
 void rt_transform(rt_eval *e, const uint32_t *out, uint32_t num_out, const struct rt_baby *baby,
@@ -421,18 +509,19 @@ void rt_transform(rt_eval *e, const uint32_t *out, uint32_t num_out, const struc
                           .b = {(unsigned)x->level, e->ctx->ring->n_p},
                           .out = out,
                           .num_out = num_out,
-                          .stride = count};
-    for (uint32_t first = 0; first < count; first += GROUP) {
-        t.begin = first == 0;
-        t.most = all_periodic(e, plain, (size_t)num_out * count) ? K_SUMS : FULL_SUMS;
-        t.far = first + GROUP >= count && num_out * 2 * ring_words(e->ctx->ring, t.b) *
-                                                  sizeof(uint64_t) > RING_FAR_BYTES;
-        t.plain = plain + first;
-        t.count = count - first < GROUP ? count - first : GROUP;
-        for (uint32_t i = 0; i < t.count; i++) {
-            t.operand[i] = operand_of(e, &baby[first + i]);
+                          .stride = count,
+                          .most = results_together(e, plain, (size_t)num_out * count)};
+    if (all_kept(e, plain, (size_t)num_out * count)) {
+        do_limbs(&t, baby, count, plain, 0, ring_limbs(t.b), false);
+    } else {
+        uint32_t most = most_results(e);
+        for (uint32_t first = 0; first < num_out; first += t.num_out) {
+            t.out = out + first;
+            t.num_out = num_out - first < most ? num_out - first : most;
+            for (size_t limb = 0; limb < ring_limbs(t.b); limb++) {
+                do_limbs(&t, baby, count, plain + (size_t)first * count, limb, limb + 1, true);
+            }
         }
-        do_group(&t);
     }
     for (uint32_t k = 0; k < num_out; k++) {
         eval_set(&e->regs[out[k]], EVAL_CTX, x->level,

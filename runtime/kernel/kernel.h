@@ -51,16 +51,18 @@ struct ntt_table {
 };
 
 /*
- * One limb of a key switch. Keys are kept for this one use: the limb is one sequential stream of
- * blocks of K_KEY_BLOCK = min(N, 32) words; for every stretch of so many coefficients it holds, for
- * each of key_terms digits, the stretch of the b half and then that of the a half, all canonical and
- * times 2^52 mod q (Montgomery's form, which makes the reduction of a sum two multiplications).
+ * One limb of a key switch. Keys are kept for this one use: the limb of a half, b or a, is one
+ * sequential stream of blocks of K_KEY_BLOCK = min(N, 32) words; for every stretch of so many
+ * coefficients it holds, for each of key_terms digits, that stretch, all canonical and times 2^52
+ * mod q (Montgomery's form, which makes the reduction of a sum two multiplications). The halves lie
+ * apart: b comes from a file, a from a seed.
  */
 #define K_KEY_BLOCK 32u
 
 struct k_switch {
     const uint64_t *const *digit; /* [terms] limbs, canonical */
-    const uint64_t *key;          /* the limb's stream: 2 key_terms N words */
+    const uint64_t *key[2];       /* the limb's streams, b and a: key_terms N words each */
+    size_t a_first;               /* the stretch of coefficients that key[1] begins with */
     size_t terms, key_terms;      /* 1 <= terms <= key_terms, terms <= 128 */
     const uint64_t *base[2];      /* limbs added times c, canonical; NULL: nothing to add */
     uint64_t c, cs;               /* canonical, and its Shoup word */
@@ -68,7 +70,7 @@ struct k_switch {
     uint64_t g_inverse;           /* g^-1 mod 2N */
     unsigned log_n;
     size_t origin; /* the index that word 0 of the outputs has in the limb */
-    const uint64_t *next; /* the stretch of a key that is wanted after this one, or NULL: a hint */
+    const uint64_t *next[2]; /* stretches of a key that are wanted after these, or NULL: a hint */
     bool far; /* the result will not be used while it is in cache: a hint */
 };
 

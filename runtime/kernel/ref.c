@@ -311,14 +311,15 @@ static void key_mac_ref(uint64_t *out0, uint64_t *out1, const struct k_switch *s
     for (size_t i = first; i < first + n; i += 8) {
         uint64_t e = s->g_inverse * (2 * (uint64_t)mod_bitrev((uint32_t)i, s->log_n) + 1);
         size_t to = mod_bitrev((uint32_t)((e % eighth - 1) / 2), s->log_n);
-        const uint64_t *key = s->key + i / block * block * 2 * s->key_terms + i % block;
+        const uint64_t *b = s->key[0] + i / block * block * s->key_terms + i % block;
+        const uint64_t *a = s->key[1] + (i / block * block - s->a_first) * s->key_terms + i % block;
         for (size_t v = 0; v < 8; v++) {
             sys_u128 sum0 = 0;
             sys_u128 sum1 = 0;
             for (size_t t = 0; t < s->terms; t++) {
                 uint64_t d = s->digit[t][i + v];
-                sum0 += (sys_u128)d * key[2 * t * block + v];
-                sum1 += (sys_u128)d * key[2 * t * block + block + v];
+                sum0 += (sys_u128)d * b[t * block + v];
+                sum1 += (sys_u128)d * a[t * block + v];
             }
             size_t j = to + brv3[(e / eighth + s->g_inverse * brv3[v]) % 8] - s->origin;
             out0[j] = key_word(sum0, s->base[0], i + v, s, m);

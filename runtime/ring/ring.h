@@ -257,15 +257,20 @@ void ring_p_residues(const struct ring *r, uint64_t *c, struct ring_basis b);
 /* ---- sample.c */
 
 /*
- * Uniform residues, limb by limb. Limb of prime number m (r->ntt order) is drawn from blocks
- * m * 2^40 .. of the stream, so a polynomial at a lower level, or with fewer special primes, has
- * the same words in the limbs they share. One (seed, stream) pair per polynomial.
+ * Uniform residues, limb by limb. Words 512 c .. of the limb of prime number m (r->ntt order) are
+ * drawn from blocks m * 2^40 + c * 2^20 .. of the stream, so a polynomial at a lower level, or with
+ * fewer special primes, has the same words in the limbs they share, and any chunk can be drawn
+ * alone. One (seed, stream) pair per polynomial.
  */
+#define RING_UNIFORM_CHUNK 512u
 void ring_uniform(const struct ring *r, uint64_t *out, struct ring_basis b,
                   const uint8_t seed[SYS_SEED_BYTES], uint64_t stream);
 /* The limb of one prime (index in r->ntt order) of the same polynomial. */
 void ring_uniform_limb(const struct ring *r, uint64_t *out, size_t prime,
                        const uint8_t seed[SYS_SEED_BYTES], uint64_t stream);
+/* Words first .. first + n - 1 of that limb: multiples of RING_UNIFORM_CHUNK, or the whole limb. */
+void ring_uniform_part(const struct ring *r, uint64_t *out, size_t prime,
+                       const uint8_t seed[SYS_SEED_BYTES], uint64_t stream, size_t first, size_t n);
 
 /* N coefficients, uniform in {-1, 0, 1}. Constant time. One (seed, stream) pair per call. */
 void ring_ternary(const struct ring *r, int64_t *out, const uint8_t seed[SYS_SEED_BYTES],

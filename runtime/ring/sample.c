@@ -6,22 +6,41 @@
  */
 #include "ring.h"
 
-#define CHUNK        512u         /* words drawn at a time */
-#define CHUNK_BLOCKS (CHUNK / 8u) /* ChaCha20 blocks of 64 bytes in them */
-#define LIMB_BLOCKS  40u          /* log2 of the distance between two limbs' parts of a stream */
+#define CHUNK        RING_UNIFORM_CHUNK /* words drawn at a time */
+#define CHUNK_BLOCKS (CHUNK / 8u)       /* ChaCha20 blocks of 64 bytes in them */
+#define LIMB_BLOCKS  40u                /* log2 of the distance between two limbs' parts of a stream */
+#define PART_BLOCKS  20u                /* the same of two chunks of a limb */
+
+/* Rejection: a masked word is kept when below q > 2^(bits-1), so at least half are kept; of primes
+ * close to 2^bits nearly all, and then the second draw of a chunk is rare. */
+static void uniform_chunk(const struct ring *r, uint64_t *out, size_t n, size_t prime,
+                          const uint8_t seed[SYS_SEED_BYTES], uint64_t stream, uint64_t block)
+{
+    uint64_t q = r->ntt[prime].mod.q;
+    uint64_t mask = (UINT64_C(1) << r->ntt[prime].mod.bits) - 1;
+    uint64_t words[CHUNK];
+    for (size_t have = 0; have < n;) {
+        size_t blocks = (n - have + 7) / 8;
+        r->k.expand(words, blocks, seed, stream, block);
+        have += r->k.keep_below(out + have, n - have, words, 8 * blocks, mask, q);
+        block += blocks;
+    }
+}
+
+void ring_uniform_part(const struct ring *r, uint64_t *out, size_t prime,
+                       const uint8_t seed[SYS_SEED_BYTES], uint64_t stream, size_t first, size_t n)
+{
+    for (size_t at = first; at < first + n; at += CHUNK) {
+        size_t left = first + n - at;
+        uint64_t block = (uint64_t)prime << LIMB_BLOCKS | (uint64_t)(at / CHUNK) << PART_BLOCKS;
+        uniform_chunk(r, out + (at - first), left < CHUNK ? left : CHUNK, prime, seed, stream, block);
+    }
+}
 
 void ring_uniform_limb(const struct ring *r, uint64_t *out, size_t prime,
                        const uint8_t seed[SYS_SEED_BYTES], uint64_t stream)
 {
-    uint64_t q = r->ntt[prime].mod.q;
-    uint64_t mask = (UINT64_C(1) << r->ntt[prime].mod.bits) - 1;
-    uint64_t block = (uint64_t)prime << LIMB_BLOCKS;
-    uint64_t words[CHUNK];
-    /* Rejection: a masked word is kept when below q > 2^(bits-1), so at least half are kept. */
-    for (size_t have = 0; have < r->n; block += CHUNK_BLOCKS) {
-        r->k.expand(words, CHUNK_BLOCKS, seed, stream, block);
-        have += r->k.keep_below(out + have, r->n - have, words, CHUNK, mask, q);
-    }
+    ring_uniform_part(r, out, prime, seed, stream, 0, r->n);
 }
 
 void ring_uniform(const struct ring *r, uint64_t *out, struct ring_basis b,

@@ -3,7 +3,8 @@
 /*
  * The figures of the compiler's cost model: one limb, one thread, the best CPU level, with data
  * where a program finds them. Limbs of a batch take turns, so transforms meet their tables and words
- * in the last cache; ciphertexts, plaintexts and keys take turns in a pool that no cache holds.
+ * in the last cache, and so do the operands of sums; plaintexts, keys and what they multiply take turns in a
+ * pool that no cache holds.
  */
 #include "bench.h"
 #include "ring/ring.h"
@@ -17,6 +18,8 @@ enum { LIMBS = 8, TERMS = 8, CONVERT_TERMS = 3, CONVERT_TILE = 1024, LOG_RUN = 2
 enum { FEW_DIGITS = 1, MANY_DIGITS = 5 };
 /* Of a transform: operands, and words of a tile of them, that fill a second-level cache as a program's do */
 enum { OPERANDS = 16, LOG_TILE = 10, TILE = 1 << LOG_TILE };
+
+enum { RESULTS = 3 }; /* summed at a time where plaintexts are far (runtime/eval/transform.c) */
 
 #define POOL_BYTES ((size_t)96 << 20)
 
@@ -48,16 +51,16 @@ static void run_ntt(void *state)
     ring_intt(s->ring, s->x, s->x, s->b);
 }
 
-/* Sums and products of whole ciphertexts, of which a program has too many for a cache. */
+/* Sums and products of whole ciphertexts, most of which were just computed: in the last cache. */
 static void run_pointwise(void *state)
 {
     struct cost_state *s = state;
     const struct ring *r = s->ring;
     for (size_t limb = 0; limb < LIMBS; limb++) {
         const struct modulus *m = &r->ntt[limb].mod;
-        uint64_t *x = from_pool(s, 2);
+        uint64_t *x = s->pool + 4 * limb * r->n;
         r->k.add(x, x, x + r->n, r->n, m->q);
-        x = from_pool(s, 2);
+        x += 2 * r->n;
         r->k.mul(x, x, x + r->n, r->n, m);
     }
 }
@@ -104,7 +107,7 @@ static void key(struct cost_state *s, size_t digits)
         }
         uint64_t *out = from_pool(s, 2);
         struct k_switch k = {.digit = digit,
-                             .key = from_pool(s, 2 * digits),
+                             .key = {from_pool(s, digits), from_pool(s, digits)},
                              .terms = digits,
                              .key_terms = digits,
                              .base = {s->z + limb * r->n, NULL},
@@ -140,18 +143,19 @@ static void transform_key(struct cost_state *s, size_t digits)
 {
     const struct ring *r = s->ring;
     for (size_t limb = 0; limb < LIMBS; limb++) {
-        const uint64_t *digit[MANY_DIGITS], *keys[OPERANDS];
+        const uint64_t *digit[MANY_DIGITS], *keys[OPERANDS][2];
         for (size_t t = 0; t < digits; t++) {
             digit[t] = s->x + (limb + t) % LIMBS * r->n;
         }
         for (size_t i = 0; i < OPERANDS; i++) {
-            keys[i] = from_pool(s, 2 * digits);
+            keys[i][0] = from_pool(s, digits);
+            keys[i][1] = from_pool(s, digits);
         }
         for (size_t at = 0; at < r->n; at += TILE) {
             for (size_t i = 0; i < OPERANDS; i++) {
                 uint64_t *out = s->near + 2 * i * TILE;
                 struct k_switch k = {.digit = digit,
-                                     .key = keys[i],
+                                     .key = {keys[i][0], keys[i][1]},
                                      .terms = digits,
                                      .key_terms = digits,
                                      .base = {s->z + limb * r->n, NULL},
@@ -178,14 +182,14 @@ static void run_transform_key_many(void *state)
     transform_key(state, MANY_DIGITS);
 }
 
-/* K_SUMS sums over these: operands are near, plaintexts and results far. */
+/* RESULTS sums over these: operands are near, plaintexts and results far. */
 static void transform_mac(struct cost_state *s, unsigned log_run)
 {
     const struct ring *r = s->ring;
     for (size_t limb = 0; limb < LIMBS; limb++) {
-        const uint64_t *x[2][OPERANDS], *plain[K_SUMS], *p[K_SUMS * OPERANDS];
-        uint64_t *out[K_SUMS];
-        for (size_t k = 0; k < K_SUMS; k++) {
+        const uint64_t *x[2][OPERANDS], *plain[RESULTS], *p[RESULTS * OPERANDS];
+        uint64_t *out[RESULTS];
+        for (size_t k = 0; k < RESULTS; k++) {
             plain[k] = from_pool(s, OPERANDS >> log_run);
             out[k] = from_pool(s, 2);
         }
@@ -193,13 +197,13 @@ static void transform_mac(struct cost_state *s, unsigned log_run)
             struct k_sums sums = {.x = {x[0], x[1]},
                                   .p = p,
                                   .terms = OPERANDS,
-                                  .results = K_SUMS,
+                                  .results = RESULTS,
                                   .log_run = log_run};
             for (size_t i = 0; i < OPERANDS; i++) {
                 x[0][i] = s->near + 2 * i * TILE;
                 x[1][i] = x[0][i] + TILE;
             }
-            for (size_t k = 0; k < K_SUMS; k++) {
+            for (size_t k = 0; k < RESULTS; k++) {
                 sums.out[k][0] = out[k] + at;
                 sums.out[k][1] = out[k] + r->n + at;
                 for (size_t i = 0; i < OPERANDS; i++) {
@@ -292,8 +296,8 @@ static void measure_all(const struct bench *b, struct cost_state *s, double ns[N
     least = 0.05 * few;
     ns[TRANSFORM_KEY] = fmax((many - few) / (MANY_DIGITS - FEW_DIGITS), least);
     ns[TRANSFORM_BASE] = fmax(few - FEW_DIGITS * ns[TRANSFORM_KEY], least);
-    ns[TRANSFORM_MAC] = measure(b, s, run_transform_mac, 2 * K_SUMS * OPERANDS * LIMBS);
-    ns[TRANSFORM_MAC_RUN] = measure(b, s, run_transform_mac_run, 2 * K_SUMS * OPERANDS * LIMBS);
+    ns[TRANSFORM_MAC] = measure(b, s, run_transform_mac, 2 * RESULTS * OPERANDS * LIMBS);
+    ns[TRANSFORM_MAC_RUN] = measure(b, s, run_transform_mac_run, 2 * RESULTS * OPERANDS * LIMBS);
 }
 
 static void make(struct cost_state *s, unsigned log_n)

@@ -352,7 +352,7 @@ static void make(void *state)
     s->zeros = s->real + s->n;
     fill(s);
     s->key = (struct k_switch){.digit = s->in,
-                               .key = s->in[DIGITS],
+                               .key = {s->in[DIGITS], s->in[2 * DIGITS]},
                                .terms = DIGITS,
                                .key_terms = DIGITS,
                                .base = {s->in[INPUTS - 1], NULL},

@@ -15,7 +15,7 @@ verdict "exported names begin with rt_" "$(nm -g --defined-only "$lib" | awk 'NF
 
 # tags of the archive members by folder: the library names them folder__file.o
 client=$(nm -g --defined-only "$lib" 2>/dev/null | awk '/\.o:$/ {m=$1} NF==3 && m ~ /^client__/ {print $3}' | sort -u)
-used=$(nm -g --undefined-only "$lib" 2>/dev/null | awk '/\.o:$/ {m=$1} NF==2 && m !~ /^client__|^app__app_(client|all|run)/ {print $2}' | sort -u)
+used=$(nm -g --undefined-only "$lib" 2>/dev/null | awk '/\.o:$/ {m=$1} NF==2 && m !~ /^client__|^app__app_(client|all|run|check)/ {print $2}' | sort -u)
 [ -n "$client" ] || client_missing="no client objects found in $lib"
 verdict "the client's half is in the library" "${client_missing:-}"
 echo "$client" >"${TMPDIR:-/tmp}/weft_client.$$"

@@ -33,8 +33,8 @@ memory_is_predicted() { # file of --stats, measured bytes: within a tenth
 }
 
 # ---- the deep chain: 28 convolutions and polynomials; where bootstraps go, Weft says ------------------------
-synthetic() { # blocks
-    "${PYTHON:-/usr/bin/python3}" -B "$here/deep.py" "$work/bin" "$1" || exit 1
+synthetic() { # blocks, channels
+    "${PYTHON:-/usr/bin/python3}" -B "$here/deep.py" "$work/bin" "$@" || exit 1
 }
 synthetic 28
 chain=$work/bin/deep records=$work/bin/deep.bin
@@ -46,7 +46,7 @@ holds "at least three bootstraps ($boots)" [ "$boots" -ge 3 ]
 holds "that leave four levels" [ "$(row build.txt boot_level)" = 5 ]
 failure=$(row build.txt boot_log2_failure)
 holds "statistics: all fail together with at most 2^-40 (2^$failure)" true_of "$failure < -40"
-holds "report: so it says" grep -q "^bootstraps  $boots, to level 5; one fails with probability 2^${failure%.*}\$" build.txt
+holds "report: so it says" grep -q "^bootstraps  $boots, to level 5; one fails with probability 2^$(printf %.0f "$failure")\$" build.txt
 holds "report: both secrets" grep -q '^secrets .* of weight 32 for raising: log2(q_0 p_0) = [0-9.]*: 128-bit security (at most [0-9]*)$' build.txt
 holds "explain: so it says" grep -q "bootstraps: $boots in all; .* in one of 2^${failure#-}.* runs" explain.txt
 holds "explain: each bootstrap, and why" [ "$(grep -c 'note: bootstrap of 1 ciphertext after layer .*: one level is left' explain.txt)" = "$boots" ]
@@ -95,6 +95,18 @@ awk '/"clear_class"/ {clear[++c] = $2} /"class"/ {class[++e] = $2}
     END {for (i = 1; i <= c; i++) if (clear[i] != class[i]) bad = 1; exit bad || c != e || c < 10}' run.json
 holds "every class is the cleartext's" [ $? = 0 ]
 holds "peak memory as the report says, within a tenth" memory_is_predicted build.txt "$(json run.json peak_rss_bytes)"
+
+# ---- two ciphertexts a value: a bootstrap for both, or one each ------------------------------------------------
+synthetic 5 16
+for pairs in auto never; do
+    "$weft" build "$chain.yaml" -o "$work/bin/wide" --insecure --log-n=10 --bootstrap=always --boot-levels=2 --boot-pairs=$pairs \
+        --boot-precision=12 --images "$records" --stats >build.txt 2>/dev/null
+    echo "$(row build.txt bootstraps)" >"boots.$pairs"
+    "$work/bin/wide" run "$records" --count 3 --json >run.json 2>/dev/null
+    holds "--boot-pairs=$pairs: every result is the cleartext's" each_error_below run.json "$(json run.json error_bound)" 3
+    holds "--boot-pairs=$pairs: the bound is small" true_of "$(json run.json error_bound) < 0.002"
+done
+holds "half as many bootstraps" [ "$(($(cat boots.auto) * 2))" = "$(cat boots.never)" ]
 
 # ---- files with mistakes: of the chain in a toy ring, whose keys load quickly ---------------------------------
 toy=$work/bin/toy

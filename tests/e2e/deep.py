@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a deep synthetic network: usage: deep.py FOLDER BLOCKS
+"""Writes a deep synthetic network: usage: deep.py FOLDER BLOCKS [CHANNELS]
 
 FOLDER/deep.yaml, deep.safetensors and deep.bin, ten records of a label byte and 8 x 8 random pixels. A block
 is a 3x3 convolution whose rows of weights have absolute sum 1, and the polynomial 0.8 x + 0.25 x^2 - 0.1,
@@ -9,7 +9,7 @@ import json
 import struct
 import sys
 
-CHANNELS, SIZE, OUTPUTS, RECORDS = 2, 8, 4, 10
+CHANNELS, SIZE, OUTPUTS, RECORDS = int(sys.argv[3]) if len(sys.argv) > 3 else 2, 8, 4, 10
 state = 1
 
 

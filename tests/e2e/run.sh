@@ -48,7 +48,7 @@ done
 members() { # awk condition on the member's name
     nm "$build/libweft_rt.a" 2>/dev/null | awk '/\.o:$/ {m=$1} NF==3 && '"$1"' && $2 ~ /[TtDdBbRr]/ {print $3}' | LC_ALL=C sort -u
 }
-secret='m ~ /^(client__|app__app_client|app__app_run|app__app_all|app__image|app__workdir)/'
+secret='m ~ /^(client__|app__app_client|app__app_run|app__app_all|app__app_check|app__image|app__workdir)/'
 members "$secret" >"$symbols.secret"
 members "!($secret)" >"$symbols.public"
 LC_ALL=C comm -23 "$symbols.secret" "$symbols.public" >"$symbols.only"
@@ -111,6 +111,24 @@ holds "info: 128 bits" [ "$(json info.json lambda)" = 128.0 ]
 holds "info: bytes of the evaluation keys" [ "$(json info.json key_bytes)" = "$(file_size keys/eval.weft)" ]
 holds "info: bytes of a ciphertext" [ "$(json info.json ciphertext_bytes_in)" = "$(file_size image.ct)" ]
 holds "info: bytes of a result" [ "$(json info.json ciphertext_bytes_out)" = "$(file_size one.ct)" ]
+
+"$build/weft" estimate "$example/model.yaml" --json >estimate.json
+holds "estimate: bytes of the evaluation keys" [ "$(json estimate.json key_bytes)" = "$(file_size keys/eval.weft)" ]
+holds "estimate: bytes of a ciphertext" [ "$(json estimate.json ciphertext_bytes_in)" = "$(file_size image.ct)" ]
+holds "estimate: bytes of a result" [ "$(json estimate.json ciphertext_bytes_out)" = "$(file_size one.ct)" ]
+"$build/weft" build "$example/model.yaml" --estimate --json >estimate2.json
+holds "build --estimate says the same" cmp estimate.json estimate2.json
+
+"$whole" run "$records" --index 11 --layers >layers.txt
+"$build/weft" estimate "$example/model.yaml" >estimate.txt
+# without the columns that only one of the two has: line and predicted time, then what is computed
+sed -n '/^layer/,/^$/p' estimate.txt | awk 'NF > 10 && $1 != "layer" {$4 = ""; print}' >expected.rows
+sed -n '/^layer/,/^all/p' layers.txt | awk 'NF > 10 && $1 != "layer" && $1 != "all" {$4 = $5 = ""; print}' | sed 's/  */ /g' >found.rows
+sed -i 's/  */ /g' expected.rows
+holds "run --layers: the rows of the estimate" cmp expected.rows found.rows
+holds "run --layers: seven of them" [ "$(wc -l <found.rows)" = 7 ]
+"$server" infer image.ct --keys keys -o layers.ct --layers --json >layers.json
+holds "infer --layers: measured times" awk '/"seconds"/ {gsub(/[,]/, ""); n++; if (!($2 > 0)) bad = 1} END {exit bad || n != 7}' layers.json
 
 "$whole" run "$records" --index 11 --json --keep kept >run.json
 holds "run: the cleartext agrees" [ "$(json run.json label)" = "$(json run.json clear_label)" ]

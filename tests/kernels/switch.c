@@ -113,7 +113,7 @@ static void check_key_mac(unsigned log_n, size_t terms, size_t key_terms, unsign
     for (size_t t = 0; t < key_terms; t++) {
         for (size_t part = 0; part < 2; part++) {
             for (size_t i = 0; i < n; i++) {
-                size_t to = (i / block * key_terms + t) * 2 * block + part * block + i % block;
+                size_t to = part * key_terms * n + (i / block * key_terms + t) * block + i % block;
                 stream.p[to] = mulmod(keys.p[(2 * t + part) * n + i], r52, m.q);
             }
         }
@@ -124,7 +124,7 @@ static void check_key_mac(unsigned log_n, size_t terms, size_t key_terms, unsign
     }
     uint64_t c = random_below(g, m.q);
     struct k_switch s = {.digit = digit,
-                         .key = stream.p,
+                         .key = {stream.p, stream.p + key_terms * n},
                          .terms = terms,
                          .key_terms = key_terms,
                          .base = {bases > 0 ? base.p : NULL, bases > 1 ? base.p + n : NULL},
@@ -165,7 +165,10 @@ static void check_key_mac(unsigned log_n, size_t terms, size_t key_terms, unsign
             size_t from = mod_bitrev((uint32_t)(e / 2), log_n) / tile * tile;
             struct k_switch part = s;
             part.origin = at;
-            part.next = random_below(g, 2) == 0 ? NULL : stream.p;
+            part.next[0] = random_below(g, 2) == 0 ? NULL : stream.p;
+            part.next[1] = random_below(g, 2) == 0 ? NULL : stream.p;
+            part.a_first = random_below(g, 2) == 0 ? 0 : from;
+            part.key[1] += part.a_first * key_terms;
             for (size_t h = 0; h < 2; h++) {
                 memset(out[h].p, 0xff, n * sizeof(uint64_t));
             }
@@ -273,7 +276,7 @@ Test(kernel, mac_many)
                 if (terms[t] > 64 && (log_run % 3 != 0 || results % 3 == 0)) {
                     continue;
                 }
-                size_t n = (size_t)1 << (log_run < 5 ? 5 + random_below(&g, 2) : log_run);
+                size_t n = log_run < 5 ? 32 * (1 + random_below(&g, 4)) : (size_t)1 << log_run;
                 check_mac_many(terms[t], results, log_run, log_run < 4 && t == 1 ? 16 : n,
                                (unsigned)random_below(&g, 3), &g);
             }

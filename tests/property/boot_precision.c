@@ -54,6 +54,27 @@ static void add_ones(struct str *s, const char *name, const char *value, uint32_
     str_add(s, "]\n");
 }
 
+/* Two ciphertexts as real and imaginary part of one: outputs 2 x and 2 y */
+static const char *complex_text(struct arena *a, uint32_t n, double range)
+{
+    struct str s;
+    str_init(&s, a);
+    str_addf(&s,
+             "# after slot_clean\nweft-ir 1 stage=slot\nmodel \"boot\" hash=00000000000000b1 "
+             "input=2x1x%u range=[-1,1] outputs=%u\nmean [0,0]\nstd [1,1]\n"
+             "@0 = layout 2x1x%u n=%u g=1,1 t=1,1 pitch=%u block=%u\nprogram\n",
+             n, 2 * n, n, n, n, n);
+    str_addf(&s, "%%0 = input part=0 layout=@0 : vec %u\n%%1 = input part=1 layout=@0 : vec %u\n", n,
+             n);
+    str_addf(&s,
+             "%%2 = times_i %%1 : vec %u\n%%3 = add %%0, %%2 : vec %u\n"
+             "%%4 = bootstrap %%3 range=%g complex=1 : vec %u\n%%5 = conj %%4 : vec %u\n"
+             "%%6 = add %%4, %%5 : vec %u\n%%7 = sub %%5, %%4 : vec %u\n%%8 = times_i %%7 : vec %u\n"
+             "%%9 = output %%6, %%8 layout=@0\n",
+             n, n, range, n, n, n, n, n);
+    return s.s;
+}
+
 /* `length` bootstraps one after the other of each of `in` ciphertexts; the results at the numbers `at` */
 static const char *text_of(struct arena *a, uint32_t n, uint32_t in, double range, uint32_t length,
                            const uint32_t *at, uint32_t num_at)
@@ -86,18 +107,15 @@ static const char *text_of(struct arena *a, uint32_t n, uint32_t in, double rang
     return s.s;
 }
 
-static struct boot *open_boot(uint32_t log_n, uint32_t n, uint32_t in, double range,
-                              uint32_t length, const uint32_t *at, uint32_t num_at)
+static struct boot *open_text(struct arena *a, const struct opts *o, const char *text, uint32_t n,
+                              uint32_t in, uint32_t out)
 {
-    struct arena *a = arena_new();
     struct boot *b = arena_alloc(a, sizeof *b);
-    *b = (struct boot){.a = a, .n = n, .in = in, .out = in * num_at};
+    *b = (struct boot){.a = a, .n = n, .in = in, .out = out};
     cr_assert(n * b->out <= MOST);
-    struct opts o = {.log_n = log_n, .insecure = log_n != 0};
-    const char *text = text_of(a, n, in, range, length, at, num_at);
     b->p = prog_parse(a, "boot", text, strlen(text));
     prog_verify(b->p, NULL);
-    b->p = pipeline_run(b->p, pass_find("lower_slot_ckks"), num_passes - 1, &o, NULL, NULL);
+    b->p = pipeline_run(b->p, pass_find("lower_slot_ckks"), num_passes - 1, o, NULL, NULL);
     b->p->error_bound = 1; /* known: nothing to predict in the build */
     char *folder = arena_strdup(a, "/tmp/weft-boot-XXXXXX");
     cr_assert(mkdtemp(folder) != NULL);
@@ -108,6 +126,19 @@ static struct boot *open_boot(uint32_t log_n, uint32_t n, uint32_t in, double ra
     prog_print(b->p, &s);
     file_write(arena_printf(a, "%s/net.ir", folder), s.s, s.len);
     return b;
+}
+
+static struct boot *open_boot(const struct opts *o, uint32_t n, uint32_t in, double range,
+                              uint32_t length, const uint32_t *at, uint32_t num_at)
+{
+    struct arena *a = arena_new();
+    const char *text = text_of(a, n, in, range, length, at, num_at);
+    return open_text(a, o, text, n, in, in * num_at);
+}
+
+static struct opts toy_options(uint32_t log_n)
+{
+    return (struct opts){.log_n = log_n, .insecure = log_n != 0, .boot_single = true};
 }
 
 static void close_boot(struct boot *b)
@@ -224,13 +255,13 @@ static void model(const struct boot *b, const double *exact, double *noise, doub
 
 /* All inputs, each a ciphertext: within the range the result has the bits that the model says, outside
  * it is finite, and as far off as the model says. */
-static void check_inputs(uint32_t log_n, uint32_t n, double least_bits)
+static void check_inputs(const struct opts *o, uint32_t n, double least_bits)
 {
     static const uint32_t once[] = {1};
     const double range = 2;
     uint64_t seed = random_seed(20261121);
     struct random r = random_from(seed);
-    struct boot *b = open_boot(log_n, n, NUM_INPUTS, range, 1, once, 1);
+    struct boot *b = open_boot(o, n, NUM_INPUTS, range, 1, once, 1);
     double want[NUM_INPUTS] = {0}, bends[NUM_INPUTS] = {0};
     double *exact = arena_array(b->a, (size_t)n * NUM_INPUTS, sizeof *exact);
     for (int k = 0; k < NUM_INPUTS; k++)
@@ -239,8 +270,10 @@ static void check_inputs(uint32_t log_n, uint32_t n, double least_bits)
     encrypted(b);
     model(b, exact, want, bends, n < 64 ? 8 : 1);
     double factor = n < 64 ? 4 : 2; /* so few slots are no exact measure */
-    fprintf(stderr, "N = 2^%u, %u slots, %s\n", b->p->params.log_n, n,
-            b->p->params.insecure ? "INSECURE toy parameters" : "128 bits");
+    fprintf(stderr, "N = 2^%u, %u slots, %s%s%s\n", b->p->params.log_n, n,
+            b->p->params.insecure ? "INSECURE toy parameters" : "128 bits",
+            o->boot_single ? "" : ", two ciphertexts a bootstrap",
+            b->p->params.arcsine ? ", arcsine" : "");
     for (int k = 0; k < NUM_INPUTS; k++) {
         const double *x = b->x + (size_t)k * n, *y = b->y + (size_t)k * n;
         struct figures noise = figures_of(y, exact + (size_t)k * n, n), error = figures_of(y, x, n);
@@ -260,29 +293,105 @@ static void check_inputs(uint32_t log_n, uint32_t n, double least_bits)
                   "%u slots, %s: error %g, the model says %g", n, input_names[k], error.deviation,
                   bends[k]);
     }
-    cr_expect(bends[TWICE] > 4 * bends[RANDOM] && bends[FOUR_TIMES] > 4 * bends[TWICE],
+    double more = b->p->params.arcsine ? 2 : 4; /* than a step before; the noise alone is half of that */
+    cr_expect(bends[TWICE] > more * bends[RANDOM] && bends[FOUR_TIMES] > 4 * bends[TWICE],
               "the model does not tell of values beyond the range");
     close_boot(b);
 }
 
 Test(boot_precision, few_slots, .timeout = 300)
 {
-    check_inputs(12, 16, 10);
+    struct opts o = toy_options(12);
+    check_inputs(&o, 16, 10);
 }
 
 Test(boot_precision, some_slots, .timeout = 300)
 {
-    check_inputs(12, 256, 10);
+    struct opts o = toy_options(12);
+    check_inputs(&o, 256, 10);
 }
 
 Test(boot_precision, all_slots, .timeout = 300)
 {
-    check_inputs(13, 4096, 10);
+    struct opts o = toy_options(13);
+    check_inputs(&o, 4096, 10);
 }
 
 Test(boot_precision, secure, .timeout = 600)
 {
-    check_inputs(0, 16, 10);
+    struct opts o = toy_options(0);
+    check_inputs(&o, 16, 10);
+}
+
+Test(boot_precision, pairs, .timeout = 300)
+{
+    struct opts o = toy_options(12);
+    o.boot_single = false;
+    check_inputs(&o, 256, 10);
+}
+
+Test(boot_precision, arcsine, .timeout = 300)
+{
+    struct opts o = toy_options(12);
+    o.boot_precision = 15;
+    check_inputs(&o, 256, 14);
+}
+
+Test(boot_precision, arcsine_pairs, .timeout = 300)
+{
+    struct opts o = toy_options(12);
+    o.boot_precision = 15;
+    o.boot_single = false;
+    check_inputs(&o, 2048, 14);
+}
+
+/* Both parts arrive where they were, each with the bits that the model says. */
+static void check_complex(const struct opts *o, uint32_t n)
+{
+    const double range = 2;
+    struct random r = random_from(random_seed(20261122));
+    struct arena *a = arena_new();
+    struct boot *b = open_text(a, o, complex_text(a, n, range), n, 2, 2);
+    double *exact = arena_array(a, 2 * (size_t)n, sizeof *exact), want[2] = {0};
+    fill(RANDOM, range, b->x, n, &r);
+    fill(EXTREME, range, b->x + n, n, &r);
+    sim_run(b->p, NULL, b->x, exact);
+    encrypted(b);
+    model(b, exact, want, NULL, n < 64 ? 8 : 1);
+    fprintf(stderr, "N = 2^%u, %u complex slots, %s\n", b->p->params.log_n, n,
+            b->p->params.insecure ? "INSECURE toy parameters" : "128 bits");
+    for (int k = 0; k < 2; k++) {
+        double *x = b->x + (size_t)k * n, *y = b->y + (size_t)k * n, *z = exact + (size_t)k * n;
+        struct figures noise = figures_of(y, z, n);
+        cr_expect(noise.deviation < 4 * want[k] && noise.deviation > want[k] / 4,
+                  "part %d: deviation %g, the model says %g", k, noise.deviation, want[k]);
+        for (uint32_t i = 0; i < n; i++)
+            y[i] /= 2;
+        histogram(k ? "imaginary, extreme" : "real, random", y, x, n, range);
+        fprintf(stderr, "    noise: deviation 2^%.2f, the model's 2^%.2f\n",
+                log2(noise.deviation / 2), log2(want[k] / 2));
+        double error = figures_of(y, x, n).deviation;
+        cr_expect(error < range * 0x1p-10, "part %d: only %.1f bits", k, -log2(error / range));
+    }
+    close_boot(b);
+}
+
+Test(boot_precision, complex_slots, .timeout = 300)
+{
+    struct opts o = toy_options(12);
+    check_complex(&o, 256);
+}
+
+Test(boot_precision, all_complex_slots, .timeout = 300)
+{
+    struct opts o = toy_options(12);
+    check_complex(&o, 2048);
+}
+
+Test(boot_precision, complex_secure, .timeout = 600)
+{
+    struct opts o = toy_options(0);
+    check_complex(&o, 16);
 }
 
 /* Fifty times in a row: independent errors grow with the square root, a drift would with the number. */
@@ -292,7 +401,8 @@ Test(boot_precision, fifty_in_a_row, .timeout = 600)
     static const uint32_t at[] = {1, 10, 50};
     const double range = 2;
     struct random r = random_from(random_seed(20261121));
-    struct boot *b = open_boot(12, SLOTS, 1, range, 50, at, 3);
+    struct opts o = toy_options(12);
+    struct boot *b = open_boot(&o, SLOTS, 1, range, 50, at, 3);
     static double exact[3 * SLOTS];
     double want[3] = {0};
     for (uint32_t i = 0; i < SLOTS; i++)

@@ -246,7 +246,7 @@ void kit_make(struct kit *k, const struct kit_shape *s)
     for (size_t i = 0; i < 8; i++) {
         k->std[i] = 1;
     }
-    k->layer = (struct rt_layer){"layer", 7, run_layer, 1000};
+    k->layer = (struct rt_layer){"layer", 7, run_layer, 1000, 0};
     struct rt_program *p = &k->program;
     p->interface = m;
     p->num_regs = KIT_REGS;

@@ -164,8 +164,8 @@ Test(app_options, help_of_a_command)
     cr_expect_eq(calls, 0);
     fflush(stdout);
     cr_expect_stdout_eq_str("usage: prog info [options]\n\nfacts\n\n"
-                            "  --json           the answer as JSON\n"
-                            "  -h, --help       this text\n");
+                            "  --json            the answer as JSON\n"
+                            "  -h, --help        this text\n");
 }
 
 Test(app_options, output_that_cannot_be_written)

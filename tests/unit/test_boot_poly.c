@@ -175,10 +175,10 @@ Test(boot_poly, default_evalmod)
     struct arena *a = arena_new();
     struct build b;
     struct prog *p = with_input(a, &b);
-    const struct boot_sine *s = boot_sine(BOOT_DEGREE, BOOT_DOUBLINGS, BOOT_IMAX, BOOT_RATIO);
+    const struct boot_sine *s = boot_sine_for(32);
     uint32_t y = boot_sine_eval(&b, 0, s, 1);
     struct run r = run(p, 0.5);
     cr_expect_eq(r.depth[y], BOOT_EVALMOD_LEVELS);
-    cr_expect_eq(r.products, 19);
+    cr_expect_eq(r.products, 16);
     arena_free(a);
 }

@@ -191,7 +191,7 @@ Test(ckks_level, comb_joins_a_product)
                                 .input_scale = 0x1p40,
                                 .insecure = true};
     struct level_plan plan = {
-        .rules = {40, 40, 1}, .canonical = canonical, .input_scale = 0x1p40, .input_level = TOP};
+        .rules = {40, 40, 1, 0}, .canonical = canonical, .input_scale = 0x1p40, .input_level = TOP};
     struct prog *out = level_solve(&plan, p);
     cr_assert_not_null(out, "top %d over %u missing %d", plan.top, plan.over, plan.missing);
     const char *ops = pkit_ops_of(out);

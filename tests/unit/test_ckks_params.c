@@ -197,16 +197,17 @@ static struct prog *boot_tower(struct arena *a, uint32_t after)
 
 static void check_boot_chain(const struct params *q, uint32_t prime_bits)
 {
-    struct boot_shape s = boot_shape(q->log_n);
-    cr_assert_eq(q->num_q, q->boot_level + 1 + BOOT_EVALMOD_LEVELS + s.cts_levels);
+    struct boot_shape s = boot_shape_of(q->log_n, q->arcsine);
+    cr_assert_eq(q->num_q, q->boot_level + 1 + s.mod_levels + s.cts_levels);
+    cr_expect_eq(s.mod_levels, boot_evalmod_levels(q));
     double sum = 0;
     for (uint32_t l = 0; l < q->num_q; l++) {
         uint32_t mod = l - q->boot_level - 1;
-        uint32_t bits = l == 0                                     ? s.q0_bits
-                        : l == 1                                   ? s.stc_bits
-                        : l <= q->boot_level                       ? prime_bits
-                        : l <= q->boot_level + BOOT_EVALMOD_LEVELS ? s.mod_bits[mod]
-                                                                   : s.cts_bits;
+        uint32_t bits = l == 0                              ? s.q0_bits
+                        : l == 1                            ? s.stc_bits
+                        : l <= q->boot_level                ? prime_bits
+                        : l <= q->boot_level + s.mod_levels ? s.mod_bits[mod]
+                                                            : s.cts_bits;
         double found = log2((double)q->q[l]);
         cr_expect(fabs(found - bits) < 0.01, "q_%u has %g bits, not %u", l, found, bits);
         cr_expect_eq(q->q[l] % ((uint64_t)2 << q->log_n), 1);
@@ -255,6 +256,23 @@ Test(ckks_params, boot_chain_of_another_precision)
     p = ckks_level(p, &o);
     prog_verify(p, "ckks_level");
     arena_free(a);
+}
+
+/* The arcsine's two levels where they are asked for, at 128 bits, and only there */
+Test(ckks_params, boot_chains_of_more_precision)
+{
+    for (uint32_t bits = 11; bits <= 12; bits++) {
+        struct arena *a = arena_new();
+        struct opts o = {.boot_precision = bits};
+        struct prog *p = ckks_params(boot_tower(a, 2), &o);
+        cr_expect_eq(p->params.arcsine, bits > 11 ? 3 : 0);
+        cr_expect_eq(p->params.log_n, 15);
+        cr_expect_eq(p->params.lambda_bits, 128);
+        check_boot_chain(&p->params, 50);
+        p = ckks_level(p, &o);
+        prog_verify(p, "ckks_level");
+        arena_free(a);
+    }
 }
 
 Test(ckks_params, refuses_too_long_a_way_between_bootstraps)

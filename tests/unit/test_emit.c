@@ -275,8 +275,8 @@ Test(emit, layer_times_are_sums)
     for (uint32_t i = 0; i < f.p->nodes.len; i++)
         ns[i] = 1 << i;
     c_emit(f.p, ns, &out, f.p->arena);
-    has(out.model_c.s, "{\"fc 1\", 9, layer_fc_1, 511.0}");      /* nodes 0..8 */
-    has(out.model_c.s, "{\"fc-1\", 12, layer_fc_1_2, 15872.0}"); /* nodes 9..13 */
+    has(out.model_c.s, "{\"fc 1\", 9, layer_fc_1, 511.0, 0}");      /* nodes 0..8 */
+    has(out.model_c.s, "{\"fc-1\", 12, layer_fc_1_2, 15872.0, 1}"); /* nodes 9..13 */
 }
 
 Test(emit, is_deterministic)
@@ -422,7 +422,7 @@ Test(emit, data_header)
     c_emit(f.p, NULL, &out, f.p->arena);
     const char *s = out.data.s;
     cr_assert_arr_eq(s, "WEFTFILE", 8);
-    cr_assert_eq(u32_at(s + 8), 1);
+    cr_assert_eq(u32_at(s + 8), 2, "version of the container");
     cr_assert_eq(u32_at(s + 12), RT_KIND_MODEL_DATA);
     cr_assert_eq(u32_at(s + 16), 1, "insecure parameters are marked");
     cr_assert_eq(u64_at(s + 24), 0);

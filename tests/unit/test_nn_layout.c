@@ -154,7 +154,7 @@ Test(nn_layout, odd_widths_find_a_common_pitch)
 Test(nn_layout, candidates_are_valid_and_different)
 {
     struct prog *p = nn_kit_run(nn_kit(arena, "1x28x28", 10, lenet), "nn_linear,nn_poly,nn_fold");
-    struct classes s = find_classes(p, 8192);
+    struct classes s = find_classes(p, 8192, LAYOUT_SEARCH);
     cr_assert_eq(s.len, 5, "a map's result and its square are one class");
     for (uint32_t i = 0; i < s.len; i++) {
         const struct class *c = &s.at[i];
@@ -167,4 +167,28 @@ Test(nn_layout, candidates_are_valid_and_different)
                 cr_assert_neq(c->candidate[j], c->candidate[k]);
         }
     }
+}
+
+/* Lee et al.: the picture's pitch and block stay, a stride leaves gaps that other channels fill. */
+Test(nn_layout, multiplexed_keeps_pitch_and_block)
+{
+    struct prog *p = nn_kit_run(
+        nn_kit(arena, "3x32x32", 64 * 8 * 8,
+               "$0 = fill dims=[16,3,3,3] value=0.1\n$1 = fill dims=[32,16,3,3] value=0.1\n"
+               "$2 = fill dims=[64,32,3,3] value=0.1\n"
+               "%0 = input\n%1 = " CONV("%0", "$0", "1", "1") "%2 = mul %1, %1\n%3 = " CONV(
+                   "%2", "$1", "2", "1") "%4 = mul %3, %3\n%5 = " CONV("%4", "$2", "2", "1") "%6 = output %5\n"),
+        "nn_linear,nn_poly,nn_fold");
+    struct classes s = find_classes(p, 16384, LAYOUT_MULTIPLEXED);
+    cr_assert_eq(s.len, 4);
+    for (uint32_t i = 0; i < s.len; i++) {
+        const struct layout *l = &s.p->layouts[s.at[i].candidate[0]];
+        uint32_t gap = i < 2 ? 1 : i == 2 ? 2 : 4;
+        cr_expect_eq(s.at[i].len, 1);
+        cr_expect(l->pitch == 32 && l->block == 1024 && l->num_ct == 1, "%u: pitch %u block %u", i, l->pitch,
+                  l->block);
+        cr_expect(l->t_h == gap && l->t_w == gap && l->g_h == 1 && l->g_w == 1, "%u", i);
+    }
+    struct opts o = {.layout = LAYOUT_MULTIPLEXED};
+    check_laid_out(nn_layout(p, &o));
 }

@@ -127,7 +127,7 @@ Test(client, keys_are_what_they_say)
         const uint64_t *b = (const uint64_t *)(const void *)(file + 64 + rec.offset);
         struct ring_basis all = {r->n_q - 1, r->n_p};
         ring_automorphism_eval(r, rotated, s->s, ring_galois(r, -(long)rec.by), all);
-        for (unsigned j = 0; j < rec.digits; j++, b += sh.poly_words) {
+        for (unsigned j = 0; j < rec.digits; j++) {
             uint64_t *a = work, *e = work + sh.poly_words;
             ring_uniform(r, a, sh.basis, rec.seed, j);
             for (size_t limb = 0; limb < ring_limbs(sh.basis); limb++) {
@@ -142,7 +142,10 @@ Test(client, keys_are_what_they_say)
                 for (size_t x = 0; x < r->n; x++) {
                     size_t at = limb * r->n + x;
                     uint64_t target = rec.by == 0 ? mod_mul(sec[x], sec[x], m) : sec[x];
-                    uint64_t v = mod_add(b[at], mod_mul(a[at], under[x], m), m->q);
+                    /* both halves are kept times 2^52: blocks of 32 of all digits, limb by limb */
+                    uint64_t half = b[(limb * r->n + x / 32 * 32) * rec.digits + j * 32 + x % 32];
+                    uint64_t v = mod_add(half, mod_mul(a[at], under[x], m), m->q);
+                    v = mod_mul(v, m->i52, m);
                     e[at] = mod_sub(v, mod_mul(g, target, m), m->q);
                 }
             }

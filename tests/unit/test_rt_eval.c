@@ -6,6 +6,7 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -636,7 +637,8 @@ Test(operations, progress_and_memory)
     struct rt_memory m = rt_eval_memory(e);
     /* keys: 3 digits of 4 limbs, 2 of 3, 3 of 4, and one each of q_0 p_0 and of 3 limbs, both halves;
      * plaintexts: 3 + 3 + 2 + 4 limbs, and a cache line each, as registers have */
-    cr_assert_eq(m.key_bytes, 2 * (3 * 4 + 2 * 3 + 3 * 4 + 2 + 3) * 1024 * 8);
+    uint64_t halves = (3 * 4 + 2 * 3 + 3 * 4 + 2 + 3) * 1024 * 8;
+    cr_assert_eq(m.key_bytes, 128 + 64 * k.model.num_keys + 2 * halves);
     cr_assert_eq(m.plaintext_bytes, (3 + 3 + 2 + 4) * 1024 * 8 + 4 * 64);
     uint64_t words = 0;
     for (int i = 0; i < KIT_REGS; i++) {
@@ -645,6 +647,54 @@ Test(operations, progress_and_memory)
     cr_assert_eq(m.register_bytes, words * 8);
     rt_eval_close(e);
     rt_eval_close(NULL);
+    kit_drop(&k);
+}
+
+/* What is made again for every use is what is kept otherwise. */
+Test(operations, memory)
+{
+    static const double x[1024] = {1, -2, 3};
+    struct kit k;
+    one_of_each(&k);
+    kit_output(&k, 0, 0x1p40);
+    double y[512];
+    struct rt_error err;
+    cr_assert(kit_run(&k, x, y, 1, &err), "%s", err.text);
+    char data[128], keys[128], in[128], out[128];
+    kit_path(&k, data, "model.dat");
+    kit_path(&k, keys, "eval.weft");
+    kit_path(&k, in, "in.weft");
+    kit_path(&k, out, "out.weft");
+    size_t size, same;
+    uint8_t *want = kit_read(out, &size);
+    uint64_t least = 0;
+    for (int i = 0; i < 4; i++) {
+        struct rt_options options = {.threads = 1 + i % 2, .once = i < 2, .max_memory = i < 2 ? 0 : least};
+        rt_eval *e;
+        cr_assert_eq(rt_eval_open_with(&e, &k.program, data, keys, &options, &err), RT_OK, "%s",
+                     err.text);
+        struct rt_memory m = rt_eval_memory(e);
+        uint64_t all = m.key_bytes + m.plaintext_bytes + m.register_bytes + m.other_bytes;
+        least = all > least ? all : least; /* with two threads it is a little more */
+        cr_assert_eq(rt_infer(e, in, out, NULL, NULL, &err), RT_OK, "%s", err.text);
+        uint8_t *got = kit_read(out, &same);
+        cr_assert_eq(same, size);
+        cr_expect_arr_eq(got, want, size, "run %d", i);
+        free(got);
+        rt_eval_close(e);
+    }
+    struct rt_options tight = {.threads = 2, .max_memory = least / 2};
+    rt_eval *e;
+    cr_assert_eq(rt_eval_open_with(&e, &k.program, data, keys, &tight, &err), RT_ERR_MEMORY);
+    cr_assert_null(e);
+    unsigned mib = 0;
+    cr_assert_eq(sscanf(strstr(err.text, "at least"), "at least %u MiB", &mib), 1, "%s", err.text);
+    tight.max_memory = (uint64_t)mib << 20;
+    cr_assert_eq(rt_eval_open_with(&e, &k.program, data, keys, &tight, &err), RT_OK, "%s", err.text);
+    rt_eval_close(e);
+    tight.max_memory = (uint64_t)(mib - 1) << 20;
+    cr_assert_eq(rt_eval_open_with(&e, &k.program, data, keys, &tight, &err), RT_ERR_MEMORY);
+    free(want);
     kit_drop(&k);
 }
 

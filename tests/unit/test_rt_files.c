@@ -225,7 +225,7 @@ struct rule {
 /* Offsets: header as in rt.h; ciphertext payload at 64: num_ct, parts, level, seeded, scale. */
 static const struct rule rules[] = {
     {INPUT, 0, 1, 'X', RT_ERR_FORMAT, "not a Weft file"},
-    {INPUT, 8, 4, 3, RT_ERR_FORMAT, "file is v3, this build reads v1"},
+    {INPUT, 8, 4, 3, RT_ERR_FORMAT, "file is v3, this build reads v2"},
     {KEYS, 12, 4, RT_KIND_CIPHERTEXT, RT_ERR_MISMATCH, "is a ciphertext, expected evaluation keys"},
     {SECRET, 12, 4, RT_KIND_EVAL_KEYS, RT_ERR_MISMATCH,
      "is evaluation keys, expected a secret key"},
@@ -463,7 +463,7 @@ static size_t data_file(uint8_t *to, const uint64_t head[4], const struct core_r
     struct core_header h;
     memset(&h, 0, sizeof h);
     memcpy(h.magic, "WEFTFILE", 8);
-    h.version = 1;
+    h.version = CORE_VERSION;
     h.kind = RT_KIND_MODEL_DATA;
     h.payload = 32 + sizeof value + sizeof *r + sizeof *p;
     size_t at = 0;

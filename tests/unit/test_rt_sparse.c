@@ -78,7 +78,9 @@ static uint64_t *opened(const struct found *f, const struct kit *k, unsigned key
         const struct modulus *m = ring_mod(r, shape.basis, limb);
         for (size_t i = 0; i < r->n; i++) {
             size_t at = limb * r->n + i;
-            a[at] = mod_add(b[j * shape.poly_words + at], mod_mul(a[at], s[i], m), m->q);
+            /* both halves are kept times 2^52: blocks of 32 of all digits, limb by limb */
+            uint64_t half = b[(limb * r->n + i / 32 * 32) * shape.digits + j * 32 + i % 32];
+            a[at] = mod_mul(mod_add(half, mod_mul(a[at], s[i], m), m->q), m->i52, m);
         }
     }
     ring_intt(r, a, a, shape.basis);

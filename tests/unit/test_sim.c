@@ -423,6 +423,27 @@ static uint32_t lower_pmac(struct build *b, uint32_t map, uint32_t out, const ui
     return y;
 }
 
+/* Five multiples of an image: a group side by side, and one that is left. The program is linear. */
+static void check_side_by_side(struct sim *s, const double *image, const double *want)
+{
+    enum { IMAGES = 5 };
+    struct prog *p = s->p;
+    size_t pixels = (size_t)p->model.input[0] * p->model.input[1] * p->model.input[2];
+    const double *x[IMAGES];
+    double *y[IMAGES];
+    for (uint32_t i = 0; i < IMAGES; i++) {
+        double *mine = arena_array(p->arena, pixels, sizeof *mine);
+        for (size_t k = 0; k < pixels; k++)
+            mine[k] = (i + 1) * image[k];
+        x[i] = mine;
+        y[i] = arena_array(p->arena, p->model.num_outputs, sizeof *y[i]);
+    }
+    sim_images(s, NULL, x, y, IMAGES);
+    for (uint32_t i = 0; i < IMAGES; i++)
+        for (uint32_t k = 0; k < p->model.num_outputs; k++)
+            cr_assert(fabs(y[i][k] - (i + 1) * want[k]) < 1e-11, "image %u, element %u", i, k);
+}
+
 static void check_map(const struct map_case *c, lower_fn *lower, struct sim_rng *rng)
 {
     struct prog *p = new_prog(STAGE_SLOT, c->in[0], c->in[1], c->in[2]);
@@ -467,6 +488,7 @@ static void check_map(const struct map_case *c, lower_fn *lower, struct sim_rng 
             cr_assert(fabs(got[k] - want[k]) < 1e-12, "%s, element %u: %g, expected %g", c->name, k,
                       got[k], want[k]);
     }
+    check_side_by_side(s, image, want);
     sim_close(s);
     arena_free(p->arena);
 }

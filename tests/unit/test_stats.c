@@ -90,7 +90,7 @@ Test(stats, functions)
 Test(stats, bootstrap_by_hand)
 {
     struct prog_stats s = prog_stats(parsed("boot"));
-    cr_expect_eq(s.rotations, 2, "key_mul by=5, raised_mul by=3");
+    cr_expect_eq(s.rotations, 3, "key_mul by=5 and conjugating, raised_mul by=3");
     cr_expect_eq(s.key_switches, 4, "three decompose, one encapsulate");
     cr_expect_eq(s.depth, 1, "from level 2 to 1; what calls use up they give back");
     /* N = 64: 512 bytes a limb, 2 primes a digit, one special prime. Relinearise and conjugate at level 4:

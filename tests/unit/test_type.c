@@ -156,6 +156,8 @@ static const struct {
     {"mod_raise %0 slots=8 modulus=-1", "modulus must be positive"},
     {"bootstrap %0 range=2", "vec 8"},
     {"bootstrap %0 range=0", "range must be positive"},
+    {"bootstrap %0 range=2 complex=1", "vec 8"},
+    {"bootstrap %0 complex=0", "complex must be from 1 to 1, found 0"},
     {"call %0 func=0", "there is no function 0"},
     {"call %0 func=-1", "there is no function -1"},
     {"encapsulate %0", "is no operation of stage slot"},

@@ -74,6 +74,8 @@ static const struct {
     {"boot", "boot_level=2 sparse_weight=4", "boot_level=1 sparse_weight=4", "the level after a bootstrap"},
     {"boot", "boot_level=2 sparse_weight=4", "boot_level=2", "the weight of the sparse secret"},
     {"boot", "boot_level=2 sparse_weight=4", "boot_level=2 sparse_weight=65", "the weight of the sparse secret"},
+    {"boot", "boot_level=2 sparse_weight=4", "boot_level=2 sparse_weight=4 arcsine=2", "parameters: arcsine is 3 in"},
+    {"boot", " boot_level=2 sparse_weight=4", " arcsine=3", "parameters: arcsine is 3 in"},
     {"boot", " boot_level=2 sparse_weight=4", "", "key 3 (by=0 level=0) is out of order or out of range"},
     /* functions */
     {"boot", "function \"stc\"", "function \"2stc\"", "'2stc' is no name for a function"},

@@ -11,11 +11,30 @@
 /* Vectors of a result that are in work, so that 8 to 24 sums hide the latency of each other. */
 #define VECTORS(K) ((K) == 1 ? 4 : (K) <= 3 ? 2 : 1)
 
-enum { SPREAD_NONE, SPREAD_RUN }; /* a vector of plaintext, or a word for all lanes */
+/* What a vector of operands is multiplied by: 8, 4, 2 words of plaintext, or one for all lanes. */
+enum { SPREAD_NONE, SPREAD_TWO, SPREAD_FOUR, SPREAD_RUN };
 
 /* Plaintexts that do not repeat come from memory, more of them at once than the hardware follows:
  * their words are asked for this long before. */
 #define PLAIN_AHEAD 32u
+
+INLINE vec spread_words(const uint64_t *p, int spread, unsigned log_run, size_t at)
+{
+    switch (spread) {
+    case SPREAD_NONE:
+        return load(p + at);
+    case SPREAD_TWO:
+        return _mm512_permutexvar_epi64(
+            _mm512_set_epi64(3, 3, 2, 2, 1, 1, 0, 0),
+            _mm512_castsi256_si512(_mm256_loadu_si256((const void *)(p + (at >> 1)))));
+    case SPREAD_FOUR:
+        return _mm512_permutexvar_epi64(
+            _mm512_set_epi64(1, 1, 1, 1, 0, 0, 0, 0),
+            _mm512_castsi128_si512(_mm_loadu_si128((const void *)(p + (at >> 2)))));
+    default:
+        return all(p[at >> log_run]);
+    }
+}
 
 /* Bounds of the sums: as of mac (vec_avx512.c). */
 INLINE void sums_loop(const struct k_sums *s, size_t n, const struct sum *z, int K, int spread,
@@ -44,12 +63,10 @@ INLINE void sums_loop(const struct k_sums *s, size_t n, const struct sum *z, int
                 const uint64_t *p = s->p[(size_t)k * s->terms + t];
                 for (int v = 0; v < V; v++) {
                     size_t at = i + 8 * (size_t)v;
-                    vec y;
-                    if (spread == SPREAD_RUN) {
-                        y = all(p[at >> s->log_run]);
-                    } else {
-                        y = load(p + at);
-                        _mm_prefetch((const char *)(p + at + PLAIN_AHEAD), _MM_HINT_T0);
+                    vec y = spread_words(p, spread, s->log_run, at);
+                    if (spread != SPREAD_RUN && at % (8u << spread) == 0) {
+                        _mm_prefetch((const char *)(p + (at >> spread) + PLAIN_AHEAD),
+                                     _MM_HINT_T0);
                     }
                     for (int h = 0; h < 2; h++) {
                         lo[k][h][v] = _mm512_madd52lo_epu64(lo[k][h][v], x[h][v], y);
@@ -76,6 +93,10 @@ INLINE void sums_of(const struct k_sums *s, size_t n, const struct sum *z, int K
 {
     if (s->log_run == 0) {
         sums_loop(s, n, z, K, SPREAD_NONE, 1, far);
+    } else if (s->log_run == 1) {
+        sums_loop(s, n, z, K, SPREAD_TWO, 1, far);
+    } else if (s->log_run == 2) {
+        sums_loop(s, n, z, K, SPREAD_FOUR, 1, far);
     } else if (s->terms <= NARROW_TERMS) {
         sums_loop(s, n, z, K, SPREAD_RUN, 0, far);
     } else {
@@ -97,7 +118,7 @@ static bool lines(const struct k_sums *s)
 
 static void mac_many_avx512(const struct k_sums *s, size_t n, const struct modulus *m)
 {
-    if (n % 32 != 0 || s->log_run == 1 || s->log_run == 2) {
+    if (n % 32 != 0) {
         struct kernels k;
         k_init_avx512(&k);
         k_mac_many_with(&k, s, n, m);

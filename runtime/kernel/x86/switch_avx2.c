@@ -37,13 +37,14 @@ INLINE void key_block(uint64_t out[2][K_KEY_BLOCK], const struct k_switch *s, si
                       const struct reducer *r)
 {
     for (size_t v = 0; v < K_KEY_BLOCK; v += 4) {
-        const uint64_t *key = s->key + 2 * s->key_terms * i + v;
+        const uint64_t *b = s->key[0] + s->key_terms * i + v;
+        const uint64_t *a = s->key[1] + s->key_terms * (i - s->a_first) + v;
         struct sum sum0 = sum_start(_mm256_setzero_si256());
         struct sum sum1 = sum0;
-        for (size_t t = 0; t < s->terms; t++, key += 2 * K_KEY_BLOCK) {
+        for (size_t t = 0; t < s->terms; t++) {
             struct split d = split_of(i_load(s->digit[t] + i + v));
-            sum_add(&sum0, d, split_of(i_load(key)));
-            sum_add(&sum1, d, split_of(i_load(key + K_KEY_BLOCK)));
+            sum_add(&sum0, d, split_of(i_load(b + t * K_KEY_BLOCK)));
+            sum_add(&sum1, d, split_of(i_load(a + t * K_KEY_BLOCK)));
         }
         key_finish(out[0] + v, sum0, s, 0, i + v, r);
         key_finish(out[1] + v, sum1, s, 1, i + v, r);

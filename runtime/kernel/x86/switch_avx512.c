@@ -24,14 +24,17 @@
 INLINE void fetch_ahead(const struct k_switch *s, size_t i, size_t end)
 {
     size_t at = i + AHEAD(s->terms) * K_KEY_BLOCK;
-    const uint64_t *key = s->key + 2 * s->key_terms * at;
-    if (at >= end && s->next != NULL) {
-        key = s->next + 2 * s->key_terms * (at - end);
-    } else if (at >= (size_t)1 << s->log_n) {
-        return;
-    }
-    for (size_t v = 0; v < 2 * s->terms * K_KEY_BLOCK; v += 8) {
-        _mm_prefetch((const char *)(key + v), _MM_HINT_T0);
+    for (size_t part = 0; part < 2; part++) {
+        size_t first = part == 0 ? 0 : s->a_first;
+        const uint64_t *key = s->key[part] + s->key_terms * (at - first);
+        if (at >= end && s->next[part] != NULL) {
+            key = s->next[part] + s->key_terms * (at - end);
+        } else if (at >= end) {
+            continue;
+        }
+        for (size_t v = 0; v < s->terms * K_KEY_BLOCK; v += 8) {
+            _mm_prefetch((const char *)(key + v), _MM_HINT_T0);
+        }
     }
     for (size_t t = 0; t < s->terms && at < end; t++) {
         for (size_t v = 0; v < K_KEY_BLOCK; v += 8) {
@@ -75,13 +78,14 @@ INLINE void key_mac_loop(uint64_t *const out[2], const struct k_switch *s, size_
         struct sums a;
         fetch_ahead(s, i, first + n);
         sums_start(&a, s, i, &r);
-        const uint64_t *key = s->key + 2 * s->key_terms * i;
-        for (size_t t = 0; t < s->terms; t++, key += 2 * K_KEY_BLOCK) {
+        const uint64_t *key0 = s->key[0] + s->key_terms * i;
+        const uint64_t *key1 = s->key[1] + s->key_terms * (i - s->a_first);
+        for (size_t t = 0; t < s->terms; t++, key0 += K_KEY_BLOCK, key1 += K_KEY_BLOCK) {
             const uint64_t *x = s->digit[t] + i;
             for (int v = 0; v < 4; v++) {
                 vec d = load(x + 8 * (size_t)v);
-                vec b = load(key + 8 * (size_t)v);
-                vec k = load(key + K_KEY_BLOCK + 8 * (size_t)v);
+                vec b = load(key0 + 8 * (size_t)v);
+                vec k = load(key1 + 8 * (size_t)v);
                 a.lo[0][v] = _mm512_madd52lo_epu64(a.lo[0][v], d, b);
                 a.hi[0][v] = _mm512_madd52hi_epu64(a.hi[0][v], d, b);
                 a.lo[1][v] = _mm512_madd52lo_epu64(a.lo[1][v], d, k);

@@ -137,6 +137,12 @@ INLINE size_t mac_stretch(uint64_t *out, const uint64_t *from, const uint64_t *c
             if (log_run == 0) {
                 y0 = split_of(i_load(y + i));
                 y1 = split_of(i_load(y + i + 4));
+            } else if (log_run == 1) {
+                struct split w = split_of(i_load(y + (i >> 1)));
+                y0.low = _mm256_permute4x64_epi64(w.low, 0x50); /* words 0, 0, 1, 1 */
+                y0.high = _mm256_permute4x64_epi64(w.high, 0x50);
+                y1.low = _mm256_permute4x64_epi64(w.low, 0xfa); /* words 2, 2, 3, 3 */
+                y1.high = _mm256_permute4x64_epi64(w.high, 0xfa);
             } else {
                 y0 = split_of(i_all(y[i >> log_run]));
                 y1 = log_run == 2 ? split_of(i_all(y[(i + 4) >> log_run])) : y0;
@@ -161,6 +167,8 @@ static void mac_any(uint64_t *out, const uint64_t *init, const uint64_t *const *
         const uint64_t *from = t == 0 ? init : out;
         if (log_run == 0) {
             done = mac_stretch(out, from, a + t, b + t, count, a_off, b_off, 0, n, &r);
+        } else if (log_run == 1) {
+            done = mac_stretch(out, from, a + t, b + t, count, a_off, b_off, 1, n, &r);
         } else if (log_run == 2) {
             done = mac_stretch(out, from, a + t, b + t, count, a_off, b_off, 2, n, &r);
         } else {
@@ -187,12 +195,6 @@ static void mac_run_avx2(uint64_t *out, const uint64_t *init, const uint64_t *co
                          const uint64_t *const *b, size_t terms, size_t a_off, size_t b_off,
                          unsigned log_run, size_t n, const struct modulus *m)
 {
-    if (log_run == 1) { /* runs of two: half a vector, not worth a loop of its own */
-        struct kernels ref;
-        k_init_ref(&ref);
-        ref.mac_run(out, init, a, b, terms, a_off, b_off, log_run, n, m);
-        return;
-    }
     mac_any(out, init, a, b, terms, a_off, b_off, log_run, n, m);
 }
 

@@ -219,7 +219,28 @@ INLINE void mac_short_run_stretch(uint64_t *out, const uint64_t *from, const uin
 {
     vec spread = log_run == 1 ? _mm512_set_epi64(3, 3, 2, 2, 1, 1, 0, 0)
                               : _mm512_set_epi64(1, 1, 1, 1, 0, 0, 0, 0);
-    for (size_t i = 0; i < n; i += 8) {
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32) { /* eight sums hide the latency of each other */
+        vec h[4], l[4];
+        for (size_t v = 0; v < 4; v++) {
+            h[v] = s->zero;
+            l[v] = from != NULL ? load(from + i + 8 * v) : s->zero;
+        }
+        for (size_t t = 0; t < terms; t++) {
+            const uint64_t *x = a[t] + a_off + i;
+            const uint64_t *y = b[t] + b_off + (i >> log_run);
+            for (size_t v = 0; v < 4; v++) {
+                vec w = load_part(y + (8 * v >> log_run), lanes_of(8u >> log_run));
+                w = _mm512_permutexvar_epi64(spread, w);
+                l[v] = _mm512_madd52lo_epu64(l[v], load(x + 8 * v), w);
+                h[v] = _mm512_madd52hi_epu64(h[v], load(x + 8 * v), w);
+            }
+        }
+        for (size_t v = 0; v < 4; v++) {
+            store(out + i + 8 * v, sum_reduce(h[v], l[v], s, wide));
+        }
+    }
+    for (; i < n; i += 8) {
         __mmask8 k = lanes_of(n - i);
         __mmask8 bk =
             lanes_of((n - i) >> log_run < 8u >> log_run ? (n - i) >> log_run : 8u >> log_run);
@@ -270,8 +291,10 @@ static void mac_run_avx512(uint64_t *out, const uint64_t *init, const uint64_t *
     for (size_t t = 0; t < terms; t += WIDE_TERMS) {
         size_t count = terms - t < WIDE_TERMS ? terms - t : WIDE_TERMS;
         const uint64_t *from = t == 0 ? init : out;
-        if (log_run < 3) {
-            mac_short_run_stretch(out, from, a + t, b + t, count, a_off, b_off, log_run, n, &s, 1);
+        if (log_run == 1) {
+            mac_short_run_stretch(out, from, a + t, b + t, count, a_off, b_off, 1, n, &s, 1);
+        } else if (log_run == 2) {
+            mac_short_run_stretch(out, from, a + t, b + t, count, a_off, b_off, 2, n, &s, 1);
         } else if (terms <= NARROW_TERMS) {
             mac_run_stretch(out, from, a + t, b + t, count, a_off, b_off, log_run, n, &s, 0);
         } else {

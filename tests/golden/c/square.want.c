@@ -55,7 +55,7 @@ static bool run(const double *values, const double *x, double *y)
 }
 
 extern const struct rt_clear_program weft_clear;
-const struct rt_clear_program weft_clear = {run};
+const struct rt_clear_program weft_clear = {.run = run};
 /* ==== interface.c ==== */
 /*
  * square: what client and server share
@@ -68,13 +68,12 @@ static const uint64_t primes_q[] = {
     0x3ffffffffc001, 0x3fffffffcc001, 0x3fffffff9a001,
 };
 static const uint64_t primes_p[] = {
-    0x3fffffff72001,
+    0x3fffffff72001, 0x3fffffff4e001,
 };
 /* rotation in slots, highest level, kind (enum rt_key_kind) */
 static const struct rt_key_spec keys[] = {
-    {0, 1, 0}, {1, 2, 1}, {2, 2, 1}, {4, 2, 1}, {5, 2, 1}, {6, 2, 1},
-    {8, 2, 1}, {16, 1, 1}, {2033, 1, 1}, {2036, 1, 1}, {2037, 1, 1}, {2041, 2, 1},
-    {2042, 2, 1},
+    {0, 1, 0}, {1, 2, 1}, {2, 2, 1}, {4, 1, 1}, {8, 2, 1}, {2044, 2, 1},
+    {2046, 2, 1}, {2047, 1, 1},
 };
 static const double mean[] = {
     0.0,
@@ -93,16 +92,16 @@ const struct rt_interface weft_interface = {
     .name = "square",
     .version = "0.1.0",
     .model_hash = 0x47274f38366860e2u,
-    .params = {.log_n = 12, .num_q = 3, .num_p = 1, .q = primes_q, .p = primes_p,
-        .alpha = 1, .insecure = 1},
+    .params = {.log_n = 12, .num_q = 3, .num_p = 2, .q = primes_q, .p = primes_p,
+        .alpha = 2, .insecure = 1},
     .lambda = 0.0,
-    .log2_qp = 199.99999999842544,
+    .log2_qp = 249.99999999749122,
     .keys = keys,
-    .num_keys = 13,
+    .num_keys = 8,
     .input = {.c = 1, .h = 4, .w = 4, .n = 16, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 1,
         .pitch = 4, .block = 16, .num_ct = 1, .perm = NULL},
-    .output = {.c = 3, .h = 1, .w = 1, .n = 64, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 1,
-        .pitch = 1, .block = 16, .num_ct = 1, .perm = NULL},
+    .output = {.c = 3, .h = 1, .w = 1, .n = 4, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 1,
+        .pitch = 1, .block = 1, .num_ct = 1, .perm = NULL},
     .input_scale = 18014398509481984.0,
     .output_scale = 134217696.12500153,
     .input_level = 2,
@@ -112,7 +111,7 @@ const struct rt_interface weft_interface = {
     .std = std,
     .num_outputs = 3,
     .labels = labels,
-    .error_bound = 3.43e-05,
+    .error_bound = 1.16e-05,
     .depth = 2.0,
 };
 /* ==== main_all.c ==== */
@@ -152,11 +151,11 @@ int main(int argc, char **argv)
  * square: the network on encrypted numbers
  * Written by weft 0.1.0 from square.yaml, model 47274f38366860e2. Do not edit.
  *
- * Ring      N = 4096, 3 + 1 primes, log2(QP) = 200.0, INSECURE toy parameters
+ * Ring      N = 4096, 3 + 2 primes, log2(QP) = 250.0, INSECURE toy parameters
  * Depth     2 levels
- * Work      15 rotations, 3 decompositions, 17 plaintext products
- * Keys      13, 8.3 MB in memory
- * Memory    4 registers, 1.0 MB; 19 plaintexts, 0.0 MB
+ * Work      9 rotations, 6 decompositions, 12 plaintext products
+ * Keys      8, 4.1 MB in memory
+ * Memory    4 registers, 1.2 MB; 14 plaintexts, 0.0 MB
  *
  * Comments: %IR node, line of the model file, layer.
  */
@@ -165,85 +164,98 @@ int main(int argc, char **argv)
 
 static void layer_conv(rt_eval *e)
 {
-    rt_decompose(e, 1, 0);                      /* %1 square.yaml:6 conv */
-    static const uint32_t out_11[] = {2};
-    static const struct rt_baby baby_11[] = {
-        {1, 0, 8},                              /* %7 = key_mul of %0 */
-        {1, 0, 2041},                           /* %8 = key_mul of %0 */
-        {1, 0, 2042},                           /* %9 = key_mul of %0 */
-        {UINT32_MAX, 0, 0},                     /* %10 = lift of %0 */
-        {1, 0, 1},                              /* %2 = key_mul of %0 */
-        {1, 0, 2},                              /* %3 = key_mul of %0 */
-        {1, 0, 4},                              /* %4 = key_mul of %0 */
-        {1, 0, 5},                              /* %5 = key_mul of %0 */
-        {1, 0, 6},                              /* %6 = key_mul of %0 */
+    rt_decompose(e, 0, 3);                      /* %1 square.yaml:6 conv */
+    static const uint32_t out_7[] = {1, 2};
+    static const struct rt_baby baby_7[] = {
+        {0, 3, 2044},                           /* %3 = key_mul of %0 */
+        {0, 3, 2046},                           /* %4 = key_mul of %0 */
+        {UINT32_MAX, 3, 0},                     /* %5 = lift of %0 */
+        {0, 3, 2},                              /* %2 = key_mul of %0 */
     };
-    static const uint32_t plain_11[] = {
-        /* %11 */
-        0, 1, 2, 3, 4, 5, 6, 7,
-        8,
+    static const uint32_t plain_7[] = {
+        /* %6 */
+        0, 1, 2, 3,
+        /* %7 */
+        4, 5, 6, 7,
     };
-    rt_transform(e, out_11, 1, baby_11, 9, plain_11); /* %11 square.yaml:6 conv */
-    rt_mod_down(e, 0, 2, 1);                    /* %12 square.yaml:6 conv */
-    rt_padd(e, 0, 0, 9);                        /* %13 square.yaml:6 conv */
+    rt_transform(e, out_7, 2, baby_7, 4, plain_7); /* %7 square.yaml:6 conv */
+    rt_mod_down(e, 3, 2, 0);                    /* %8 square.yaml:6 conv */
+    rt_decompose(e, 0, 3);                      /* %9 square.yaml:6 conv */
+    rt_key_mul(e, 2, 0, 3, 1);                  /* %10 square.yaml:6 conv */
+    rt_add(e, 1, 1, 2);                         /* %11 square.yaml:6 conv */
+    rt_mod_down(e, 3, 1, 0);                    /* %12 square.yaml:6 conv */
+    rt_decompose(e, 0, 3);                      /* %13 square.yaml:6 conv */
+    rt_key_mul(e, 1, 0, 3, 8);                  /* %14 square.yaml:6 conv */
+    rt_lift(e, 0, 3);                           /* %15 square.yaml:6 conv */
+    rt_add(e, 0, 0, 1);                         /* %16 square.yaml:6 conv */
+    rt_mod_down(e, 0, 0, 1);                    /* %17 square.yaml:6 conv */
+    rt_padd(e, 0, 0, 8);                        /* %18 square.yaml:6 conv */
 }
 
 static void layer_square(rt_eval *e)
 {
-    rt_mul(e, 2, 0, 0);                         /* %14 square.yaml:7 square */
-    rt_decompose(e, 0, 2);                      /* %15 square.yaml:7 square */
-    rt_key_mul(e, 1, 0, 2, 0);                  /* %16 square.yaml:7 square */
-    rt_mod_down(e, 0, 1, 0);                    /* %17 square.yaml:7 square */
+    rt_mul(e, 3, 0, 0);                         /* %19 square.yaml:7 square */
+    rt_decompose(e, 1, 3);                      /* %20 square.yaml:7 square */
+    rt_key_mul(e, 0, 1, 3, 0);                  /* %21 square.yaml:7 square */
+    rt_mod_down(e, 3, 0, 0);                    /* %22 square.yaml:7 square */
 }
 
 static void layer_last(rt_eval *e)
 {
-    rt_decompose(e, 2, 0);                      /* %18 square.yaml:9 last */
-    static const uint32_t out_26[] = {3};
-    static const struct rt_baby baby_26[] = {
-        {2, 0, 16},                             /* %22 = key_mul of %17 */
-        {2, 0, 2033},                           /* %23 = key_mul of %17 */
-        {2, 0, 2036},                           /* %24 = key_mul of %17 */
-        {2, 0, 2037},                           /* %25 = key_mul of %17 */
-        {UINT32_MAX, 1, 0},                     /* %16 */
-        {2, 0, 1},                              /* %19 = key_mul of %17 */
-        {2, 0, 4},                              /* %20 = key_mul of %17 */
-        {2, 0, 5},                              /* %21 = key_mul of %17 */
+    rt_decompose(e, 2, 3);                      /* %23 square.yaml:9 last */
+    static const uint32_t out_27[] = {1};
+    static const struct rt_baby baby_27[] = {
+        {2, 3, 2046},                           /* %25 = key_mul of %22 */
+        {2, 3, 2047},                           /* %26 = key_mul of %22 */
+        {UINT32_MAX, 0, 0},                     /* %21 */
+        {2, 3, 1},                              /* %24 = key_mul of %22 */
     };
-    static const uint32_t plain_26[] = {
-        /* %26 */
-        10, 11, 12, 13, 14, 15, 16, 17,
+    static const uint32_t plain_27[] = {
+        /* %27 */
+        9, 10, 11, 12,
     };
-    rt_transform(e, out_26, 1, baby_26, 8, plain_26); /* %26 square.yaml:9 last */
-    rt_mod_down(e, 3, 3, 1);                    /* %27 square.yaml:9 last */
-    rt_padd(e, 3, 3, 18);                       /* %28 square.yaml:9 last */
+    rt_transform(e, out_27, 1, baby_27, 4, plain_27); /* %27 square.yaml:9 last */
+    rt_mod_down(e, 1, 1, 0);                    /* %28 square.yaml:9 last */
+    rt_decompose(e, 3, 1);                      /* %29 square.yaml:9 last */
+    rt_key_mul(e, 0, 3, 1, 4);                  /* %30 square.yaml:9 last */
+    rt_lift(e, 1, 1);                           /* %31 square.yaml:9 last */
+    rt_add(e, 1, 1, 0);                         /* %32 square.yaml:9 last */
+    rt_mod_down(e, 1, 1, 1);                    /* %33 square.yaml:9 last */
+    rt_padd(e, 1, 1, 13);                       /* %34 square.yaml:9 last */
 }
 
 static const uint64_t reg_words[] = {
-    24576, 49152, 32768, 24576,
+    40960, 40960, 40960, 24576,
 };
 static const struct rt_layer layers[] = {
-    {"conv", 6, layer_conv, 528387.0},
-    {"square", 7, layer_square, 157368.0},
-    {"last", 9, layer_last, 279128.0},
+    {"conv", 6, layer_conv, 438778.0, 0},
+    {"square", 7, layer_square, 61506.0, 1},
+    {"last", 9, layer_last, 174771.0, 2},
+};
+static const struct rt_row rows[] = {
+    {"conv", 6, 0, 438778.0, 2, 1, 27.00, 5, 5, 3, 8, 8, 16, 1, 0.003906},
+    {"square", 7, 0, 61506.0, 1, 1, 54.00, 0, 1, 1, 0, 0, 0, 1, 0.003906},
+    {"last", 9, 0, 174771.0, 1, 0, 27.00, 4, 4, 2, 4, 4, 8, 1, 0.001465},
 };
 static const uint32_t input_regs[] = {
-    0,
+    3,
 };
 static const uint32_t output_regs[] = {
-    3,
+    1,
 };
 
 extern const struct rt_interface weft_interface;
 extern const struct rt_program weft_program;
 const struct rt_program weft_program = {
     .interface = &weft_interface,
-    .data_checksum = 0x7d4048daeff83151u,
+    .data_checksum = 0x1a856bd2c36ba0b1u,
     .num_regs = 4,
     .reg_words = reg_words,
     .layers = layers,
     .num_layers = 3,
     .input_regs = input_regs,
     .output_regs = output_regs,
+    .rows = rows,
+    .num_rows = 3,
 };
-1429594037 2472
+1464651375 2704

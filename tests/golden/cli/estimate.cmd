@@ -1,0 +1,1 @@
+estimate ../ir/chain.yaml --compare

@@ -1,0 +1,1 @@
+estimate ../ir/conv.yaml --json

@@ -1,0 +1,1 @@
+build ../ir/conv.yaml --estimate -o x
