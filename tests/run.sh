@@ -45,6 +45,7 @@ done
 one golden tests/golden/run.sh "$build"
 one e2e tests/e2e/run.sh "$build"
 one e2e/bootstrap tests/e2e/bootstrap.sh "$build"
+one e2e/resnet20 tests/e2e/resnet20.sh "$build"
 one e2e/eval tests/e2e/eval.sh "$build"
 one e2e/check tests/e2e/check.sh "$build"
 one sft "${PYTHON:-/usr/bin/python3}" -B examples/sft/test_plain.py "$build/weft"
