@@ -47,11 +47,10 @@ void rt_eval_plain_make(const rt_eval *e, const struct eval_plain *p, uint64_t *
                         const struct ntt_table *t)
 {
     const struct kernels *k = &e->ctx->ring->k;
-    size_t m = (size_t)1 << p->log_m;
     if (p->narrow != NULL) {
-        k->from_i32(out, p->narrow, m, &t->mod);
-    } else {
-        k->from_double(out, p->wide, m, &t->mod);
+        k->ntt_i32(out, p->narrow, t, p->log_m);
+        return;
     }
+    k->from_double(out, p->wide, (size_t)1 << p->log_m, &t->mod);
     k->ntt(out, out, t, p->log_m);
 }

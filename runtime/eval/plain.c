@@ -5,8 +5,8 @@
 
 #define GROUP 64u   /* terms handed to the kernel at a time, at most: pointers on the stack */
 #define TILE  2048u /* words; a limb is cut so that low levels keep all threads busy */
-/* Words of plaintext that a tile of a group may read: they should stay in the second-level cache
- * from the first part of the ciphertext to the second. */
+/* Words of plaintext that a tile of a group may read: where they do not repeat, each plaintext is
+ * one more stream from memory beside the two of its operand. */
 #define NEAR_WORDS (16u * TILE)
 
 static const struct eval_plain *plain(rt_eval *e, const char *op, uint64_t i)
@@ -89,23 +89,25 @@ static void add_tile(const rt_eval *e, const struct terms *g, struct ring_basis 
     const struct ring *r = e->ctx->ring;
     const struct modulus *m = ring_mod(r, b, limb);
     unsigned log_run = r->log_n - g->log_m;
+    const uint64_t *x[2][GROUP];
     const uint64_t *p[GROUP];
     for (size_t i = 0; i < g->count; i++) {
-        p[i] = eval_plain_limb(g->p[i], limb);
+        x[0][i] = g->x[0][i] + limb * r->n + at;
+        x[1][i] = g->x[1][i] + limb * r->n + at;
+        p[i] = eval_plain_limb(g->p[i], limb) + (at >> log_run);
     }
-    for (size_t part = 0; part < 2; part++) {
-        uint64_t *to = out + part * ring_words(r, b) + limb * r->n + at;
-        const uint64_t *init = accumulate ? to : NULL;
-        if (log_run == 0) {
-            r->k.mac(to, init, g->x[part], p, g->count, limb * r->n + at, at, tile, m);
-        } else {
-            r->k.mac_run(to, init, g->x[part], p, g->count, limb * r->n + at, at >> log_run, log_run,
-                         tile, m);
-        }
-    }
+    uint64_t *to = out + limb * r->n + at;
+    const struct k_sums s = {.x = {x[0], x[1]},
+                             .p = p,
+                             .out = {{to, to + ring_words(r, b)}},
+                             .terms = g->count,
+                             .results = 1,
+                             .log_run = log_run,
+                             .accumulate = accumulate};
+    r->k.mac_many(&s, tile, m);
 }
 
-/* out (+)= the group, over tiles of limbs; both parts of a tile use the plaintexts while near. */
+/* out (+)= the group, over tiles of limbs. */
 static void add_terms(rt_eval *e, const struct terms *g, struct ring_basis b, uint64_t *out,
                       bool accumulate)
 {

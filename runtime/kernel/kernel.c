@@ -27,6 +27,21 @@ void k_init(struct kernels *k, enum rt_cpu level)
 #endif
 }
 
+/* x + q lies in [0, 2q) where q has 32 bits or more, and ntt takes lazy words. */
+void k_ntt_i32_with(const struct kernels *k, uint64_t *out, const int32_t *in,
+                    const struct ntt_table *t, unsigned log_m)
+{
+    size_t n = (size_t)1 << log_m;
+    if (t->mod.bits < 32) {
+        k->from_i32(out, in, n, &t->mod);
+    } else {
+        for (size_t i = 0; i < n; i++) {
+            out[i] = t->mod.q + (uint64_t)(int64_t)in[i];
+        }
+    }
+    k->ntt(out, out, t, log_m);
+}
+
 /* Tiles of the source (8 KiB a limb) are used for all targets while they are near. */
 #define TILE 1024u
 

@@ -125,6 +125,9 @@ struct kernels {
      */
     void (*ntt)(uint64_t *out, const uint64_t *in, const struct ntt_table *t, unsigned log_m);
 
+    /* The same of any integers of 32 bits, mod q, in one pass less. in is disjoint from out. */
+    void (*ntt_i32)(uint64_t *out, const int32_t *in, const struct ntt_table *t, unsigned log_m);
+
     /*
      * Inverse of ntt times a constant: in[i] in [0, 2q) in the order of ntt's output; out holds the
      * coefficients, times c in [0, q), canonical. The factor M^-1 is included: c = 1 is the plain
@@ -314,7 +317,9 @@ struct kernels {
 /* Fills k with the best variants up to `level` (lowered to what the machine has). */
 void k_init(struct kernels *k, enum rt_cpu level);
 
-/* convert and mac_many by way of the kernels of k: for variants that have nothing better. */
+/* These by way of the other kernels of k: for variants that have nothing better. */
+void k_ntt_i32_with(const struct kernels *k, uint64_t *out, const int32_t *in,
+                    const struct ntt_table *t, unsigned log_m);
 void k_convert_with(const struct kernels *k, const struct k_convert *s);
 void k_mac_many_with(const struct kernels *k, const struct k_sums *s, size_t n,
                      const struct modulus *m);

@@ -348,9 +348,16 @@ static void from_i32_ref(uint64_t *out, const int32_t *x, size_t n, const struct
     }
 }
 
+static void ntt_i32_ref(uint64_t *out, const int32_t *in, const struct ntt_table *t, unsigned log_m)
+{
+    from_i32_ref(out, in, (size_t)1 << log_m, &t->mod);
+    ntt_ref(out, out, t, log_m);
+}
+
 void k_init_ref(struct kernels *k)
 {
     k->ntt = ntt_ref;
+    k->ntt_i32 = ntt_i32_ref;
     k->intt = intt_ref;
     k->add = add_ref;
     k->sub = sub_ref;

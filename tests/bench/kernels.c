@@ -241,6 +241,12 @@ RUN(from_i32)
     s->k.from_i32(s->out[0], (const int32_t *)(const void *)s->in[0], s->n, &s->t->mod);
 }
 
+RUN(ntt_i32)
+{
+    OPEN_STATE;
+    s->k.ntt_i32(s->out[0], (const int32_t *)(const void *)s->in[0], s->t, s->log_n);
+}
+
 RUN(from_double)
 {
     OPEN_STATE;
@@ -271,6 +277,7 @@ struct row {
 
 static const struct row rows[] = {
     {"ntt", run_ntt, 0, 0, 0, 0, 2, 0, 0, TRANSFORM},
+    {"ntt_i32", run_ntt_i32, 0, 0, 0, 0, 1.5, 0, 0, TRANSFORM},
     {"intt", run_intt, 0, 0, 0, 0, 2, 0, 0, TRANSFORM},
     {"add", run_add, 0, 0, 0, 0, 3, 0, 0, NOTHING},
     {"sub", run_sub, 0, 0, 0, 0, 3, 0, 0, NOTHING},

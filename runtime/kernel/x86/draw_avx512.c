@@ -55,40 +55,85 @@ INLINE void blocks_of(__m512i x[16])
     }
 }
 
-/* LANES blocks from number `block` on; state: the 16 words, of which 12 and 13 are not used. */
-INLINE void chacha(uint64_t *out, const uint32_t state[16], uint64_t block)
+/* Words 12 and 13 of LANES states, from block number `block` on. */
+INLINE void number(__m512i x[2], uint64_t block)
 {
     __m512i even = _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0);
     __m512i first = _mm512_add_epi64(_mm512_set1_epi64((long long)block), even);
     __m512i last = _mm512_add_epi64(first, _mm512_set1_epi64(8));
-    __m512i low = _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi64_epi32(first)),
-                                     _mm512_cvtepi64_epi32(last), 1);
+    x[0] = _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi64_epi32(first)),
+                              _mm512_cvtepi64_epi32(last), 1);
     first = _mm512_srli_epi64(first, 32);
     last = _mm512_srli_epi64(last, 32);
-    __m512i high = _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi64_epi32(first)),
-                                      _mm512_cvtepi64_epi32(last), 1);
-    __m512i x[16];
+    x[1] = _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi64_epi32(first)),
+                              _mm512_cvtepi64_epi32(last), 1);
+}
+
+INLINE void start(__m512i x[16], const uint32_t state[16], uint64_t block)
+{
     for (int i = 0; i < 16; i++) {
-        x[i] = i == 12 ? low : i == 13 ? high : _mm512_set1_epi32((int)state[i]);
+        x[i] = _mm512_set1_epi32((int)state[i]);
     }
-    for (int i = 0; i < 10; i++) {
-        quarter(x, 0, 4, 8, 12);
-        quarter(x, 1, 5, 9, 13);
-        quarter(x, 2, 6, 10, 14);
-        quarter(x, 3, 7, 11, 15);
-        quarter(x, 0, 5, 10, 15);
-        quarter(x, 1, 6, 11, 12);
-        quarter(x, 2, 7, 8, 13);
-        quarter(x, 3, 4, 9, 14);
-    }
+    number(x + 12, block);
+}
+
+INLINE void columns(__m512i x[16])
+{
+    quarter(x, 0, 4, 8, 12);
+    quarter(x, 1, 5, 9, 13);
+    quarter(x, 2, 6, 10, 14);
+    quarter(x, 3, 7, 11, 15);
+}
+
+INLINE void diagonals(__m512i x[16])
+{
+    quarter(x, 0, 5, 10, 15);
+    quarter(x, 1, 6, 11, 12);
+    quarter(x, 2, 7, 8, 13);
+    quarter(x, 3, 4, 9, 14);
+}
+
+INLINE void finish(uint64_t *out, __m512i x[16], const uint32_t state[16], uint64_t block)
+{
+    __m512i numbers[2];
+    number(numbers, block);
     for (int i = 0; i < 16; i++) {
-        __m512i start = i == 12 ? low : i == 13 ? high : _mm512_set1_epi32((int)state[i]);
-        x[i] = _mm512_add_epi32(x[i], start);
+        __m512i from = i == 12 || i == 13 ? numbers[i - 12] : _mm512_set1_epi32((int)state[i]);
+        x[i] = _mm512_add_epi32(x[i], from);
     }
     blocks_of(x);
     for (int i = 0; i < 16; i++) {
         _mm512_storeu_si512((void *)(out + 8 * i), x[i]);
     }
+}
+
+/* LANES blocks from number `block` on; state: the 16 words, of which 12 and 13 are not used. */
+INLINE void chacha(uint64_t *out, const uint32_t state[16], uint64_t block)
+{
+    __m512i x[16];
+    start(x, state, block);
+    for (int i = 0; i < 10; i++) {
+        columns(x);
+        diagonals(x);
+    }
+    finish(out, x, state, block);
+}
+
+/* Twice as many: the four chains of one set wait for their own results half of the time, and two
+ * sets are all 32 registers. */
+INLINE void chacha_two(uint64_t *out, const uint32_t state[16], uint64_t block)
+{
+    __m512i x[16], y[16];
+    start(x, state, block);
+    start(y, state, block + LANES);
+    for (int i = 0; i < 10; i++) {
+        columns(x);
+        columns(y);
+        diagonals(x);
+        diagonals(y);
+    }
+    finish(out, x, state, block);
+    finish(out + 8 * LANES, y, state, block + LANES);
 }
 
 static void expand_avx512(uint64_t *out, size_t n, const uint8_t seed[SYS_SEED_BYTES],
@@ -98,6 +143,9 @@ static void expand_avx512(uint64_t *out, size_t n, const uint8_t seed[SYS_SEED_B
     memcpy(state + 4, seed, SYS_SEED_BYTES);
     state[14] = (uint32_t)stream;
     state[15] = (uint32_t)(stream >> 32);
+    for (; n >= 2 * LANES; n -= 2 * LANES, block += 2 * LANES, out += 16 * LANES) {
+        chacha_two(out, state, block);
+    }
     for (; n >= LANES; n -= LANES, block += LANES, out += 8 * LANES) {
         chacha(out, state, block);
     }

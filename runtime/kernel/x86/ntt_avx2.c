@@ -190,6 +190,15 @@ static void ntt_avx2(uint64_t *out, const uint64_t *in, const struct ntt_table *
     forward_block(out, log_m, 1, t, size, &c);
 }
 
+static void ntt_i32_avx2(uint64_t *out, const int32_t *in, const struct ntt_table *t,
+                         unsigned log_m)
+{
+    struct kernels k;
+    k_init_ref(&k);
+    k.ntt = ntt_avx2;
+    k_ntt_i32_with(&k, out, in, t, log_m);
+}
+
 /* ---- inverse */
 
 /* Block b of 16 words. Rows are taken in reversed order, so lanes meet the mirrored block's
@@ -288,6 +297,7 @@ static void intt_avx2(uint64_t *out, const uint64_t *in, const struct ntt_table 
 void k_ntt_avx2(struct kernels *k)
 {
     k->ntt = ntt_avx2;
+    k->ntt_i32 = ntt_i32_avx2;
     k->intt = intt_avx2;
 }
 #else

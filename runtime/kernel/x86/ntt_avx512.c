@@ -39,9 +39,9 @@ static unsigned pass_stages(unsigned left)
 }
 
 /* The block of size 2^log whose first twiddle has index k = size / 2^log + (number of the block).
- */
-INLINE void forward_block(uint64_t *out, const uint64_t *in, unsigned log, size_t k,
-                          const struct plan *p, int tight,
+ * narrow: as of load_from. */
+INLINE void forward_block(uint64_t *out, const void *in, unsigned log, size_t k,
+                          const struct plan *p, int tight, int narrow,
                           void (*next)(uint64_t *, const uint64_t *, unsigned, size_t,
                                        const struct plan *))
 {
@@ -49,11 +49,11 @@ INLINE void forward_block(uint64_t *out, const uint64_t *in, unsigned log, size_
     unsigned s = pass_stages(log - 6);
     size_t step = (size_t)1 << (log - s);
     if (s == 3) {
-        forward_pass8(out, in, step, k, p, tight);
+        forward_take8(out, step, in, step, k, p, tight, narrow);
     } else if (s == 2) {
-        forward_pass4(out, in, step, k, p, tight);
+        forward_take4(out, step, in, step, k, p, tight, narrow);
     } else {
-        forward_pass2(out, in, step, k, p, tight);
+        forward_take2(out, step, in, step, k, p, tight, narrow);
     }
     if (log - s == 6) {
         for (size_t i = 0; i < (size_t)1 << s; i += 2) {
@@ -73,13 +73,13 @@ INLINE void forward_block(uint64_t *out, const uint64_t *in, unsigned log, size_
 static void forward_tight(uint64_t *out, const uint64_t *in, unsigned log, size_t k,
                           const struct plan *p)
 {
-    forward_block(out, in, log, k, p, 1, forward_tight);
+    forward_block(out, in, log, k, p, 1, 0, forward_tight);
 }
 
 static void forward_loose(uint64_t *out, const uint64_t *in, unsigned log, size_t k,
                           const struct plan *p)
 {
-    forward_block(out, in, log, k, p, 0, forward_loose);
+    forward_block(out, in, log, k, p, 0, 0, forward_loose);
 }
 
 static void ntt_avx512(uint64_t *out, const uint64_t *in, const struct ntt_table *t, unsigned log_m)
@@ -96,6 +96,25 @@ static void ntt_avx512(uint64_t *out, const uint64_t *in, const struct ntt_table
         forward_loose(out, in, log_m, 1, &p);
     } else {
         forward_tight(out, in, log_m, 1, &p);
+    }
+}
+
+static void ntt_i32_avx512(uint64_t *out, const int32_t *in, const struct ntt_table *t,
+                           unsigned log_m)
+{
+    if (log_m < 7 || t->mod.bits < 32) {
+        struct kernels k;
+        k_init_ref(&k);
+        k_init_avx512(&k);
+        k_ntt_i32_with(&k, out, in, t, log_m);
+        return;
+    }
+    struct plan p;
+    plan_start(&p, t, log_m);
+    if (t->mod.bits <= 48) {
+        forward_block(out, in, log_m, 1, &p, 0, 1, forward_loose);
+    } else {
+        forward_block(out, in, log_m, 1, &p, 1, 1, forward_tight);
     }
 }
 
@@ -437,6 +456,7 @@ static void intt_avx512(uint64_t *out, const uint64_t *in, const struct ntt_tabl
 void k_ntt_avx512(struct kernels *k)
 {
     k->ntt = ntt_avx512;
+    k->ntt_i32 = ntt_i32_avx512;
     k->intt = intt_avx512;
 }
 #else

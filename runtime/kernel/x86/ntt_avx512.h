@@ -313,18 +313,44 @@ INLINE void forward_tails(uint64_t *out, const uint64_t *a, const struct plan *p
 }
 
 /*
+ * What a first pass reads: words, or (narrow) integers x of 32 bits, for which it takes x + q: in
+ * [0, 2q) where q > 2^31, in which no loose word needs a forward_start.
+ */
+INLINE vec load_from(const void *in, size_t at, const struct plan *p, int narrow)
+{
+    if (!narrow) {
+        return load((const uint64_t *)in + at);
+    }
+    __m256i x = _mm256_loadu_si256((const void *)((const int32_t *)in + at));
+    return _mm512_add_epi64(_mm512_cvtepi32_epi64(x), p->c.q);
+}
+
+INLINE void load_rows_from(vec x[8], const void *in, size_t at, size_t step, const struct plan *p,
+                           int narrow)
+{
+    x[0] = load_from(in, at, p, narrow);
+    x[1] = load_from(in, at + step, p, narrow);
+    x[2] = load_from(in, at + 2 * step, p, narrow);
+    x[3] = load_from(in, at + 3 * step, p, narrow);
+    x[4] = load_from(in, at + 4 * step, p, narrow);
+    x[5] = load_from(in, at + 5 * step, p, narrow);
+    x[6] = load_from(in, at + 6 * step, p, narrow);
+    x[7] = load_from(in, at + 7 * step, p, narrow);
+}
+
+/*
  * One pass over a block of eight parts of `step` words, a multiple of 16, that go to places
  * `out_step` words apart. k is the index of its first twiddle.
  */
-INLINE void forward_move8(uint64_t *out, size_t out_step, const uint64_t *in, size_t step,
-                          size_t k, const struct plan *p, int tight)
+INLINE void forward_take8(uint64_t *out, size_t out_step, const void *in, size_t step, size_t k,
+                          const struct plan *p, int tight, int narrow)
 {
     for (size_t j = 0; j < step; j += 16) {
         vec x[8], y[8];
-        load_rows(x, in + j, step);
-        load_rows(y, in + j + 8, step);
-        forward_start(x, &p->c, tight);
-        forward_start(y, &p->c, tight);
+        load_rows_from(x, in, j, step, p, narrow);
+        load_rows_from(y, in, j + 8, step, p, narrow);
+        forward_start(x, &p->c, tight || narrow);
+        forward_start(y, &p->c, tight || narrow);
         forward_8a(x, k, p, tight);
         forward_8a(y, k, p, tight);
         forward_8b(x, k, p, tight);
@@ -334,6 +360,12 @@ INLINE void forward_move8(uint64_t *out, size_t out_step, const uint64_t *in, si
         store_rows(out + j, out_step, x);
         store_rows(out + j + 8, out_step, y);
     }
+}
+
+INLINE void forward_move8(uint64_t *out, size_t out_step, const uint64_t *in, size_t step,
+                          size_t k, const struct plan *p, int tight)
+{
+    forward_take8(out, out_step, in, step, k, p, tight, 0);
 }
 
 INLINE void forward_pass8(uint64_t *out, const uint64_t *in, size_t step, size_t k,
@@ -361,15 +393,15 @@ INLINE void forward_pass64(uint64_t *a, size_t k, const struct plan *p, int tigh
 }
 
 /* Two stages; step is a multiple of 32. */
-INLINE void forward_move4(uint64_t *out, size_t out_step, const uint64_t *in, size_t step,
-                          size_t k, const struct plan *p, int tight)
+INLINE void forward_take4(uint64_t *out, size_t out_step, const void *in, size_t step, size_t k,
+                          const struct plan *p, int tight, int narrow)
 {
     const struct consts *c = &p->c;
     for (size_t j = 0; j < step; j += 32) {
         vec x[16];
         for (size_t v = 0; v < 16; v++) {
-            x[v] = load(in + j + v / 4 * step + v % 4 * 8);
-            x[v] = !tight && v < 8 ? once(clean(x[v], c), c->q8) : x[v];
+            x[v] = load_from(in, j + v / 4 * step + v % 4 * 8, p, narrow);
+            x[v] = !tight && !narrow && v < 8 ? once(clean(x[v], c), c->q8) : x[v];
         }
         vec w = all(p->w[k]), ws = all(p->ws[k]);
         for (size_t v = 0; v < 8; v++) {
@@ -387,21 +419,27 @@ INLINE void forward_move4(uint64_t *out, size_t out_step, const uint64_t *in, si
     }
 }
 
+INLINE void forward_move4(uint64_t *out, size_t out_step, const uint64_t *in, size_t step,
+                          size_t k, const struct plan *p, int tight)
+{
+    forward_take4(out, out_step, in, step, k, p, tight, 0);
+}
+
 INLINE void forward_pass4(uint64_t *out, const uint64_t *in, size_t step, size_t k,
                           const struct plan *p, int tight)
 {
     forward_move4(out, step, in, step, k, p, tight);
 }
 
-INLINE void forward_move2(uint64_t *out, size_t out_step, const uint64_t *in, size_t step,
-                          size_t k, const struct plan *p, int tight)
+INLINE void forward_take2(uint64_t *out, size_t out_step, const void *in, size_t step, size_t k,
+                          const struct plan *p, int tight, int narrow)
 {
     const struct consts *c = &p->c;
     vec w = all(p->w[k]), ws = all(p->ws[k]);
     for (size_t j = 0; j < step; j += 32) {
         for (size_t v = j; v < j + 32; v += 8) {
-            vec x = load(in + v), y = load(in + step + v);
-            x = tight ? x : once(clean(x, c), c->q8);
+            vec x = load_from(in, v, p, narrow), y = load_from(in, step + v, p, narrow);
+            x = tight || narrow ? x : once(clean(x, c), c->q8);
             forward(&x, &y, w, ws, c, tight);
             store(out + v, x);
             store(out + out_step + v, y);
@@ -409,10 +447,10 @@ INLINE void forward_move2(uint64_t *out, size_t out_step, const uint64_t *in, si
     }
 }
 
-INLINE void forward_pass2(uint64_t *out, const uint64_t *in, size_t step, size_t k,
-                          const struct plan *p, int tight)
+INLINE void forward_move2(uint64_t *out, size_t out_step, const uint64_t *in, size_t step,
+                          size_t k, const struct plan *p, int tight)
 {
-    forward_move2(out, step, in, step, k, p, tight);
+    forward_take2(out, out_step, in, step, k, p, tight, 0);
 }
 
 INLINE void plan_start(struct plan *p, const struct ntt_table *t, unsigned log_m)
