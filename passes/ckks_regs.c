@@ -16,8 +16,11 @@
  * Algorithm List scheduling: of the nodes, or whole groups, that are ready in the layer at hand,
  *           the one that frees most, else the first in program order (which is babies first, then giant
  *           step by giant step).
- *           Registers: the largest values first, best fit among those that are free as long as the value
- *           lives; a value prefers the register that it may take over. Values that are dropped to several
+ *           Registers: one of those that are free as long as the value lives, for the largest values first
+ *           or in program order; the one that the value may take over, else the first or the best fit; or
+ *           the best fit, and of several the one to take over: of these ways, that which takes least. Largest
+ *           first and first fit: Pemmaraju, Penumatcha, Raman, "Approximating interval coloring and max-coloring
+ *           in chordal graphs" (ACM JEA 2005). Values that are dropped to several
  *           levels are dropped step by step, so that each step can take over the one before.
  * Cost      nodes times ready nodes; nodes times registers.
  */
@@ -352,6 +355,8 @@ struct regs {
     struct reg *at;
     uint32_t len, cap;
     uint32_t of_functions; /* the first so many */
+    bool in_order;         /* values are placed in program order, else the largest first */
+    enum fit { FIRST_FIT, BEST_FIT, TIGHT_FIT, NUM_FITS } fit; /* tight: even what is taken over */
 };
 
 static bool in_place(enum op op)
@@ -398,25 +403,38 @@ static void occupy(struct arena *a, struct reg *r, struct span x, uint32_t place
     r->len++;
 }
 
-/* Of the registers from `first` on: the first of the `wanted` two that is large enough and free all the
- * time, else the smallest such one, else the largest that is free, enlarged, else a new one. */
-static uint32_t take(struct regs *r, uint64_t words, struct span x, const uint32_t *wanted,
-                     uint32_t first)
+/* The smallest, or with FIRST_FIT the first, register from `first` on that is large enough and free all
+ * the time; if `enlarge` and there is none, the largest that is free */
+static uint32_t find_fit(const struct regs *r, uint64_t words, struct span x, uint32_t first,
+                         bool enlarge)
 {
     uint32_t fit = NONE, largest = NONE, place;
-    for (uint32_t k = 0; k < 2 && fit == NONE; k++)
-        if (wanted[k] != NONE && wanted[k] >= first && r->at[wanted[k]].words >= words &&
-            find_gap(&r->at[wanted[k]], x, &place))
-            fit = wanted[k];
-    for (uint32_t k = first; k < r->len && (fit == NONE || fit != wanted[0]); k++) {
-        if ((fit != NONE && fit == wanted[1]) || !find_gap(&r->at[k], x, &place))
+    for (uint32_t k = first; k < r->len; k++) {
+        if (!find_gap(&r->at[k], x, &place))
             continue;
         if (r->at[k].words >= words && (fit == NONE || r->at[k].words < r->at[fit].words))
             fit = k;
+        if (fit != NONE && r->fit == FIRST_FIT)
+            return fit;
         if (largest == NONE || r->at[k].words > r->at[largest].words)
             largest = k;
     }
-    fit = fit == NONE ? largest : fit;
+    return fit == NONE && enlarge ? largest : fit;
+}
+
+/* Of the registers from `first` on: the first of the `wanted` two that is large enough and free all the
+ * time (if `tight`, and no larger than needed), else one that fits, else a new one. */
+static uint32_t take(struct regs *r, uint64_t words, struct span x, const uint32_t *wanted,
+                     uint32_t first, bool tight)
+{
+    uint32_t fit = NONE, place, least = tight ? find_fit(r, words, x, first, false) : NONE;
+    for (uint32_t k = 0; k < 2 && fit == NONE; k++)
+        if (wanted[k] != NONE && wanted[k] >= first && r->at[wanted[k]].words >= words &&
+            (least == NONE || r->at[wanted[k]].words == r->at[least].words) &&
+            find_gap(&r->at[wanted[k]], x, &place))
+            fit = wanted[k];
+    if (fit == NONE)
+        fit = find_fit(r, words, x, first, true);
     if (fit == NONE) {
         ARENA_GROW(r->arena, r->at, r->len, r->cap);
         fit = r->len++;
@@ -453,7 +471,7 @@ struct lives {
     uint64_t *words;    /* [nodes], 0 where there is no register */
     struct span *span;  /* [nodes] */
     uint32_t *heir;     /* [nodes] that may take over the register, or NONE */
-    uint32_t *by_words; /* [len] values, the largest first */
+    uint32_t *value;    /* [len] those that have one, in the order in which they get it */
     uint32_t len;
 };
 
@@ -466,14 +484,14 @@ static int compare_values(const void *a, const void *b, void *context)
     return x < y ? -1 : x > y;
 }
 
-static struct lives find_lives(const struct prog *p)
+static struct lives find_lives(const struct prog *p, bool in_order)
 {
     const struct nodes *nodes = &p->nodes;
     struct arena *a = p->arena;
     struct lives l = {.words = arena_array(a, nodes->len, sizeof *l.words)};
     l.span = arena_array(a, nodes->len, sizeof *l.span);
     l.heir = arena_array(a, nodes->len, sizeof *l.heir);
-    l.by_words = arena_array(a, nodes->len, sizeof *l.by_words);
+    l.value = arena_array(a, nodes->len, sizeof *l.value);
     uint32_t now = 0;
     for (uint32_t i = 0; i < nodes->len; i++) {
         const struct node *n = &nodes->at[i];
@@ -489,57 +507,87 @@ static struct lives find_lives(const struct prog *p)
             l.heir[x] = over && k == 0 ? i : NONE;
         }
         if (l.words[i] > 0)
-            l.by_words[l.len++] = i;
+            l.value[l.len++] = i;
     }
     const uint32_t *uses = prog_use_counts(p);
     for (uint32_t i = 0; i < nodes->len; i++)
         if (nodes->at[i].op == OP_input && uses[i] == 0)
             l.span[i].to = now + 1;
-    qsort_r(l.by_words, l.len, sizeof *l.by_words, compare_values, &l);
+    if (!in_order)
+        qsort_r(l.value, l.len, sizeof *l.value, compare_values, &l);
     return l;
+}
+
+/* These copy nothing if they may stay where they are. */
+static bool is_free_in_place(enum op op)
+{
+    return op == OP_drop_to || op == OP_relabel;
 }
 
 static void assign(struct prog *p, struct regs *r)
 {
     struct nodes *nodes = &p->nodes;
-    struct lives l = find_lives(p);
+    struct lives l = find_lives(p, r->in_order);
     bool *across = across_calls(p);
     for (uint32_t k = 0; k < r->len; k++)
         r->at[k].len = 0;
+    for (uint32_t i = 0; i < nodes->len; i++)
+        nodes->at[i].reg = NONE;
     for (uint32_t k = 0; k < l.len; k++) {
-        uint32_t i = l.by_words[k], heir = l.heir[i];
+        uint32_t i = l.value[k], heir = l.heir[i];
         struct node *n = &nodes->at[i];
         uint32_t from = n->num_args > 0 && l.heir[n->args[0]] == i ? n->args[0] : NONE;
         uint32_t wanted[2] = {from == NONE ? NONE : nodes->at[from].reg,
                               heir == NONE ? NONE : nodes->at[heir].reg};
-        n->reg = take(r, l.words[i], l.span[i], wanted, across[i] ? r->of_functions : 0);
+        n->reg = take(r, l.words[i], l.span[i], wanted, across[i] ? r->of_functions : 0,
+                      r->fit == TIGHT_FIT && !is_free_in_place((enum op)n->op));
     }
 }
 
 /* Functions first, each on all registers of those before it */
-static struct func *assign_functions(const struct prog *in, struct regs *r)
+static struct regs assign_all(struct prog **func, struct prog *p, int way)
 {
-    struct func *funcs = arena_array(in->arena, in->num_funcs, sizeof *funcs);
-    for (uint32_t f = 0; f < in->num_funcs; f++) {
-        struct prog *p = prog_of_func(in, f);
-        level_required(p, "ckks_regs");
-        p = reorder(split_sums(chain_drops(p)));
-        assign(p, r);
-        funcs[f] = (struct func){in->funcs[f].name, p->nodes};
-    }
-    r->of_functions = r->len;
-    return funcs;
+    struct regs r = {
+        .arena = p->arena, .in_order = way & 1, .fit = (enum fit)(way / 2)};
+    for (uint32_t f = 0; f < p->num_funcs; f++)
+        assign(func[f], &r);
+    r.of_functions = r.len;
+    assign(p, &r);
+    return r;
+}
+
+static uint64_t total_words(const struct regs *r)
+{
+    uint64_t words = 0;
+    for (uint32_t k = 0; k < r->len; k++)
+        words += r->at[k].words;
+    return words;
 }
 
 struct prog *ckks_regs(struct prog *in, const struct opts *o)
 {
     (void)o;
     level_required(in, "ckks_regs");
-    struct regs r = {.arena = in->arena};
-    struct func *funcs = assign_functions(in, &r);
+    struct prog **func = arena_array(in->arena, in->num_funcs, sizeof *func);
+    for (uint32_t f = 0; f < in->num_funcs; f++) {
+        func[f] = prog_of_func(in, f);
+        level_required(func[f], "ckks_regs");
+        func[f] = reorder(split_sums(chain_drops(func[f])));
+    }
     struct prog *p = reorder(split_sums(chain_drops(in)));
-    p->funcs = funcs;
-    assign(p, &r);
+    int best = 0;
+    uint64_t least = UINT64_MAX;
+    for (int way = 0; way < 2 * NUM_FITS; way++) {
+        struct regs r = assign_all(func, p, way);
+        if (total_words(&r) < least) {
+            least = total_words(&r);
+            best = way;
+        }
+    }
+    struct regs r = assign_all(func, p, best);
+    p->funcs = arena_array(p->arena, p->num_funcs, sizeof *p->funcs);
+    for (uint32_t f = 0; f < p->num_funcs; f++)
+        p->funcs[f] = (struct func){in->funcs[f].name, func[f]->nodes};
     uint64_t *words = arena_array(p->arena, r.len, sizeof *words);
     for (uint32_t k = 0; k < r.len; k++)
         words[k] = r.at[k].words;

@@ -3,15 +3,16 @@
 /*
  * Bootstraps, as the compiler makes them: bootstrap_b15.ir and bootstrap_b16.ir beside this file are
  * programs that hand their input through one bootstrap. What is timed is a whole inference: the
- * ciphertext is read, refreshed, and written.
+ * ciphertext is read, refreshed, and written. All keys and plaintexts are kept in memory.
  */
-#include "bench.h"
+#include "boots.h"
 #include "eval/eval.h"
 #include "rt_client.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 extern const struct rt_program bootstrap_b15_program, bootstrap_b16_program;
@@ -24,6 +25,10 @@ struct boot {
     rt_eval *e;
     double *values, *result;
     bool failed;
+    double least; /* nanoseconds of the fastest run */
+    struct boot_counts counts;
+    struct bench_job *jobs; /* whose work is known only when one has run */
+    size_t num_jobs;
 };
 
 /* The folder of the generated sources and data, set by the Makefile */
@@ -51,6 +56,28 @@ static size_t num_values(const struct boot *b)
     return model_of(b)->num_outputs;
 }
 
+static void run(void *state)
+{
+    struct boot *b = state;
+    struct rt_error err;
+    struct timespec from, to;
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    b->failed = b->failed || rt_infer(b->e, b->in, b->out, NULL, NULL, &err) != RT_OK;
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    b->least = fmin(b->least, 1e9 * (double)(to.tv_sec - from.tv_sec) +
+                                  (double)(to.tv_nsec - from.tv_nsec));
+}
+
+static void count(struct boot *b)
+{
+    boot_count_start();
+    run(b);
+    b->counts = boot_count(b->e);
+    for (size_t i = 0; i < b->num_jobs; i++) {
+        b->jobs[i].c.work = b->counts.work;
+    }
+}
+
 static void make(void *state)
 {
     struct boot *b = state;
@@ -74,16 +101,24 @@ static void make(void *state)
     need(rt_keygen(model_of(b), b->folder, true, 0, &err), &err);
     need(rt_secret_load(&b->secret, model_of(b), secret, &err), &err);
     need(rt_encrypt(b->secret, model_of(b), b->values, b->in, &err), &err);
-    need(rt_eval_open(&b->e, b->program, b->data, keys, 0, &err), &err);
+    struct rt_options options = {.max_memory = UINT64_MAX};
+    need(rt_eval_open_with(&b->e, b->program, b->data, keys, &options, &err), &err);
     (void)unlink(keys); /* in memory now, twice its size */
     (void)unlink(secret);
+    count(b);
 }
 
-static void run(void *state)
+static void prepare(void *state, const struct bench_case *c)
 {
     struct boot *b = state;
-    struct rt_error err;
-    b->failed = b->failed || rt_infer(b->e, b->in, b->out, NULL, NULL, &err) != RT_OK;
+    (void)c;
+    b->least = INFINITY;
+}
+
+/* One limb is for the next bootstrap. */
+static int limbs_left(const struct boot *b)
+{
+    return b->e->regs[b->program->output_regs[0]].level - 1;
 }
 
 /* Values lie in [-1, 1]: bits of the result that agree. */
@@ -107,6 +142,10 @@ static bool check(void *state)
            b->op, -log2(sqrt(squares / (double)num_values(b))), -log2(worst), num_values(b),
            ldexp((double)m.key_bytes, -30), ldexp((double)m.plaintext_bytes, -30),
            ldexp((double)m.register_bytes, -30));
+    printf("    %.0f key products, %.0f transforms of a limb, %.0f plaintext products; %d limbs left: "
+           "%.3f us a slot and limb\n",
+           b->counts.keys, b->counts.ntts, b->counts.plain_products, limbs_left(b),
+           1e-3 * b->least / (double)num_values(b) / limbs_left(b));
     return worst < 0x1p-8;
 }
 
@@ -124,7 +163,7 @@ static void drop(void *state)
 
 void bench_boots(struct bench *bench)
 {
-    static const struct bench_suite suite = {"bootstraps, whole inferences", make, NULL, check, drop};
+    static const struct bench_suite suite = {"bootstraps, whole inferences", make, prepare, check, drop};
     for (size_t i = 0; i < NUM_BOOTS; i++) {
         struct boot b = boots[i];
         const struct rt_params *q = &model_of(&b)->params;
@@ -139,6 +178,8 @@ void bench_boots(struct bench *bench)
                                                    .threads = all ? bench->threads : 1},
                                                   run};
         }
+        b.jobs = jobs;
+        b.num_jobs = num_jobs;
         bench_jobs(bench, &suite, &b, jobs, num_jobs);
     }
 }
