@@ -29,18 +29,56 @@ static uint32_t log2_of(uint32_t n)
     return log;
 }
 
-/* exp(2 pi i k / order), order a power of two from 8: exact where a part is 0 or 1 or the two are equal */
-static void root_of_unity(uint64_t k, uint64_t order, double *re, double *im)
+/* exp(2 pi i k / order) for k <= order / 8 */
+static void first_octant(uint64_t k, uint64_t order, double *c, double *s)
+{
+    double angle = 2 * M_PI * (double)k / (double)order;
+    *c = cos(angle);
+    *s = sin(angle);
+    if (8 * k == order) {
+        *c = *s = M_SQRT1_2;
+    }
+}
+
+/* What many entries of one factor share: the first octant of its roots, and powers of 5 */
+struct roots {
+    double (*octant)[2];           /* [order / 8 + 1] */
+    uint32_t low[256], high[256]; /* 5^j and 5^(256 j) mod 2^32 */
+};
+
+static void make_roots(struct roots *r, uint64_t order, struct arena *a)
+{
+    uint32_t low = 1, high = 1;
+    for (uint32_t j = 0; j < 256; j++, low *= 5) {
+        r->low[j] = low;
+    }
+    for (uint32_t j = 0; j < 256; j++, high *= low) {
+        r->high[j] = high;
+    }
+    r->octant = arena_array(a, order / 8 + 1, sizeof *r->octant);
+    for (uint64_t k = 0; k <= order / 8; k++) {
+        first_octant(k, order, &r->octant[k][0], &r->octant[k][1]);
+    }
+}
+
+/*
+ * exp(2 pi i k / order), order a power of two from 8: exact where a part is 0 or 1 or the two are equal.
+ * Roots of that order may be given.
+ */
+static void root_of_unity(const struct roots *r, uint64_t k, uint64_t order, double *re, double *im)
 {
     uint64_t eighth = order / 8;
     uint64_t octant = k / eighth % 8;
     uint64_t rest = k % eighth;
-    bool mirrored = octant & 1; /* measured from the end of the octant: angles of at most pi / 4 */
-    double angle = 2 * M_PI * (double)(mirrored ? eighth - rest : rest) / (double)order;
-    double c = cos(angle);
-    double s = sin(angle);
-    if (rest == 0 && mirrored) {
-        c = s = M_SQRT1_2;
+    if (octant & 1) { /* measured from the end of the octant: angles of at most pi / 4 */
+        rest = eighth - rest;
+    }
+    double c, s;
+    if (r) {
+        c = r->octant[rest][0];
+        s = r->octant[rest][1];
+    } else {
+        first_octant(rest, order, &c, &s);
     }
     bool swap = ((octant + 1) & 2) != 0; /* octants 1, 2, 5, 6: nearer to the imaginary axis */
     *re = swap ? s : c;
@@ -50,8 +88,11 @@ static void root_of_unity(uint64_t k, uint64_t order, double *re, double *im)
 }
 
 /* 5^j mod 2^32; the group has order 2^30 */
-static uint32_t power_of_5(uint32_t j)
+static uint32_t power_of_5(const struct roots *r, uint32_t j)
 {
+    if (r && j < 1u << 16) {
+        return r->low[j & 255] * r->high[j >> 8];
+    }
     uint32_t result = 1;
     for (uint32_t square = 5; j != 0; j >>= 1, square *= square) {
         result *= j & 1 ? square : 1;
@@ -60,7 +101,8 @@ static uint32_t power_of_5(uint32_t j)
 }
 
 /* Entry of the factor itself */
-static void forward_entry(const struct ldft *f, uint32_t out, uint32_t in, double *re, double *im)
+static void forward_entry(const struct roots *r, const struct ldft *f, uint32_t out, uint32_t in,
+                          double *re, double *im)
 {
     uint32_t inside = (1u << f->last) - (1u << (f->first - 1));
     if (((out ^ in) & ~inside) != 0) {
@@ -72,26 +114,32 @@ static void forward_entry(const struct ldft *f, uint32_t out, uint32_t in, doubl
     for (uint32_t t = f->first; t <= f->last; t++) {
         uint32_t bit = 1u << (t - 1);
         if (in & bit) {
-            exponent += (power_of_5(out & (bit - 1)) & (8 * bit - 1)) << (f->last - t);
+            exponent += (power_of_5(r, out & (bit - 1)) & (8 * bit - 1)) << (f->last - t);
             exponent += out & bit ? order / 2 : 0;
         }
     }
-    root_of_unity(exponent & (order - 1), order, re, im);
+    root_of_unity(r, exponent & (order - 1), order, re, im);
+}
+
+static void entry(const struct roots *r, const struct ldft *f, uint32_t n, uint32_t out_slot,
+                  uint32_t in_slot, double *re, double *im)
+{
+    out_slot &= n - 1;
+    in_slot &= n - 1;
+    if (!f->inverse) {
+        forward_entry(r, f, out_slot, in_slot, re, im);
+        return;
+    }
+    forward_entry(r, f, in_slot, out_slot, re, im);
+    double share = 1 / (double)(1u << (f->last - f->first + 1)); /* 1 / 2 a stage */
+    *re = *re * share;
+    *im = -*im * share;
 }
 
 void dft_entry(const struct ldft *f, uint32_t n, uint32_t out_slot, uint32_t in_slot, double *re,
                double *im)
 {
-    out_slot &= n - 1;
-    in_slot &= n - 1;
-    if (!f->inverse) {
-        forward_entry(f, out_slot, in_slot, re, im);
-        return;
-    }
-    forward_entry(f, in_slot, out_slot, re, im);
-    int stages = (int)(f->last - f->first + 1);
-    *re = ldexp(*re, -stages);
-    *im = -ldexp(*im, -stages);
+    entry(NULL, f, n, out_slot, in_slot, re, im);
 }
 
 uint32_t dft_period(const struct ldft *f, uint32_t n)
@@ -105,7 +153,7 @@ static void apply_stage(uint32_t t, bool inverse, uint32_t n, double *re, double
     uint32_t exponent = 1;
     for (uint32_t j = 0; j < h; j++, exponent *= 5) {
         double wr, wi;
-        root_of_unity(exponent & (8 * h - 1), 8 * h, &wr, &wi);
+        root_of_unity(NULL, exponent & (8 * h - 1), 8 * h, &wr, &wi);
         for (uint32_t s = j; s < n; s += 2 * h) {
             double ar = re[s];
             double ai = im[s];
@@ -213,6 +261,9 @@ void pmac_plaintexts_complex(struct prog *p, const struct node *pmac, const stru
     }
     memset(re, 0, size * sizeof *re);
     uint32_t period = dft_period(&m->dft, d->nw);
+    struct arena *scratch = arena_new();
+    struct roots roots;
+    make_roots(&roots, (uint64_t)4 << m->dft.last, scratch);
     for (uint32_t i = 0; i < pmac->num_args; i++, re += d->nw, im += d->nw) {
         struct pmac_entry e = pmac_entry(p, pmac, i, d);
         for (uint32_t s = 0; e.diagonal && s < d->nw; s++) {
@@ -222,7 +273,8 @@ void pmac_plaintexts_complex(struct prog *p, const struct node *pmac, const stru
                 continue;
             }
             uint32_t in = s - e.shift; /* modulo n in dft_entry */
-            dft_entry(&m->dft, d->nw, in - e.diagonal->offset, in, &re[s], &im[s]);
+            entry(&roots, &m->dft, d->nw, in - e.diagonal->offset, in, &re[s], &im[s]);
         }
     }
+    arena_free(scratch);
 }

@@ -429,9 +429,70 @@ static void sweep_term(const struct sweep *s, const struct lterm *t, const struc
     }
 }
 
+
+/*
+ * Where a tap puts channel i of the operand into channel o of the result: its key is that of the two
+ * channels plus that of the window's run, ciphertext by ciphertext and offsets modulo m. Few of either
+ * are different, so that their sums are all keys, without a look at every entry.
+ */
+static void sum_keys(struct table *to, const struct table *channels, const struct table *runs,
+                     uint64_t mask, struct arena *scratch)
+{
+    const uint64_t cts = ~(uint64_t)0x1ffff;
+    uint64_t *run = arena_array(scratch, runs->used, sizeof *run), len = 0;
+    for (uint64_t i = 0; i < runs->size; i++) {
+        if (runs->at[i].key != 0) {
+            run[len++] = runs->at[i].key - 1;
+        }
+    }
+    for (uint64_t i = 0; i < channels->size; i++) {
+        uint64_t x = channels->at[i].key - 1;
+        for (uint64_t k = 0; channels->at[i].key != 0 && k < len; k++) {
+            table_put(to, (x & cts) + (run[k] & cts) + ((x + run[k]) & mask));
+        }
+    }
+}
+
+static void term_keys(const struct sweep *s, const struct lterm *t, const struct type *w,
+                      struct arena *scratch)
+{
+    struct table channels = {.a = scratch}, runs = {.a = scratch};
+    const struct window *win = s->win;
+    uint32_t per_group = w->dims[0] / t->groups;
+    for (uint32_t o = 0; o < w->dims[0]; o++) {
+        struct base out = s->out_base[t->out_from + o];
+        for (uint32_t cl = 0; cl < w->dims[1]; cl++) {
+            struct base in = s->in_base[t->in_from + o / per_group * w->dims[1] + cl];
+            table_put(&channels, (uint64_t)out.ct << 41 | (uint64_t)(s->first_ct + in.ct) << 17 |
+                                     ((in.slot - out.slot) & s->mask));
+        }
+    }
+    for (uint32_t kh = 0; kh < win->kh; kh++) {
+        for (uint32_t kw = 0; kw < win->kw; kw++) {
+            for (uint32_t c = 0; c < win->columns[kw].len; c++) {
+                const struct run *col = &win->columns[kw].at[c];
+                const struct runs *rows =
+                    &win->rows[kh * win->carries + (uint32_t)(col->carry - win->carry_from)];
+                for (uint32_t r = 0; r < rows->len; r++) {
+                    const struct run *row = &rows->at[r];
+                    uint32_t from = row->in_slot + col->in_slot, to = row->out_slot + col->out_slot;
+                    table_put(&runs,
+                              (uint64_t)(row->out_part * s->out->g_w + col->out_part) << 41 |
+                                  (uint64_t)(row->in_part * s->in->g_w + col->in_part) << 17 |
+                                  ((from - to) & s->mask));
+                }
+            }
+        }
+    }
+    sum_keys(s->table, &channels, &runs, s->mask, scratch);
+}
+
+/* What is wanted: keys, of dense weights; keys with counts; rects */
+enum sweeping { SWEEP_KEYS, SWEEP_COUNTS, SWEEP_RECTS };
+
 static void sweep_map(struct prog *p, const struct lmap *m, const struct window *win,
                       bool with_weights, struct arena *scratch, struct table *table,
-                      struct rect *rects)
+                      enum sweeping sweep, struct rect *rects)
 {
     const struct layout *out = &p->layouts[m->out_layout];
     for (uint32_t i = 0; i < m->num_terms; i++) {
@@ -448,12 +509,69 @@ static void sweep_map(struct prog *p, const struct lmap *m, const struct window 
                           .in_base = channel_bases(scratch, in),
                           .win = &win[i],
                           .values = with_weights ? const_values(p, t->weight) : NULL};
-        sweep_term(&s, t, &p->consts.at[t->weight].type);
+        const struct type *w = &p->consts.at[t->weight].type;
+        if (sweep == SWEEP_KEYS) {
+            term_keys(&s, t, w, scratch);
+        } else {
+            sweep_term(&s, t, w);
+        }
         arena_release(scratch, mark);
     }
 }
 
-struct diagonals lmap_diagonals(struct prog *p, uint32_t map, bool with_weights, struct arena *a)
+static struct window *map_windows(const struct prog *p, const struct lmap *m, struct arena *a)
+{
+    struct window *win = arena_array(a, m->num_terms, sizeof *win);
+    for (uint32_t i = 0; i < m->num_terms; i++) {
+        const struct lterm *t = &m->term[i];
+        win[i] = window_runs(a, m, t, &p->consts.at[t->weight].type, &p->layouts[m->out_layout],
+                             &p->layouts[t->in_layout]);
+    }
+    return win;
+}
+
+/* Diagonals without rects, where these begin in `first` of their buckets */
+static struct diagonal *diagonals_of(const struct prog *p, const struct lmap *m,
+                                     struct bucket *const *order, uint64_t len, struct arena *a)
+{
+    struct diagonal *diag = arena_array(a, len, sizeof *diag);
+    uint64_t first = 0;
+    for (uint64_t i = 0, term = 0; i < len; i++) {
+        uint64_t key = order[i]->key - 1;
+        uint32_t in_ct = (uint32_t)(key >> 17) & 0xffffff;
+        term =
+            in_ct < lmap_first_ct(p, m, (uint32_t)term) ? 0 : term; /* a new out_ct starts over */
+        while (in_ct >= lmap_first_ct(p, m, (uint32_t)term + 1)) {
+            term++;
+        }
+        diag[i] = (struct diagonal){.out_ct = (uint32_t)(key >> 41),
+                                    .in_ct = in_ct,
+                                    .offset = (uint32_t)key & 0x1ffff,
+                                    .term = (uint32_t)term,
+                                    .num_rects = (uint32_t)order[i]->count};
+        order[i]->first = first;
+        first += order[i]->count;
+    }
+    return diag;
+}
+
+static struct bucket **sorted(const struct table *table, struct arena *a)
+{
+    struct bucket **order = arena_array(a, table->used, sizeof(void *));
+    uint64_t len = 0;
+    for (uint64_t i = 0; i < table->size; i++) {
+        if (table->at[i].key != 0) {
+            order[len++] = &table->at[i];
+        }
+    }
+    if (len != 0) {
+        qsort(order, len, sizeof(void *), by_key);
+    }
+    return order;
+}
+
+static struct diagonals enumerate(struct prog *p, uint32_t map, bool with_weights, bool with_rects,
+                                  struct arena *a)
 {
     const struct lmap *m = &p->maps[map];
     if (m->out_layout == NONE) {
@@ -465,49 +583,37 @@ struct diagonals lmap_diagonals(struct prog *p, uint32_t map, bool with_weights,
     struct arena *scratch = arena_new();
     struct arena *buckets = arena_new();
     struct table table = {.a = buckets};
-    struct window *win = arena_array(scratch, m->num_terms, sizeof *win);
-    for (uint32_t i = 0; i < m->num_terms; i++) {
-        const struct lterm *t = &m->term[i];
-        win[i] = window_runs(scratch, m, t, &p->consts.at[t->weight].type,
-                             &p->layouts[m->out_layout], &p->layouts[t->in_layout]);
-    }
-    sweep_map(p, m, win, with_weights, scratch, &table, NULL);
-
-    struct bucket **order = arena_array(scratch, table.used, sizeof(void *));
-    uint64_t len = 0;
-    for (uint64_t i = 0; i < table.size; i++) {
-        if (table.at[i].key != 0) {
-            order[len++] = &table.at[i];
-        }
-    }
-    if (len != 0) {
-        qsort(order, len, sizeof(void *), by_key);
-    }
-    struct diagonal *diag = arena_array(a, len, sizeof *diag);
-    uint64_t total = 0;
+    struct window *win = map_windows(p, m, scratch);
+    sweep_map(p, m, win, with_weights, scratch, &table, with_rects ? SWEEP_COUNTS : SWEEP_KEYS,
+              NULL);
+    struct bucket **order = sorted(&table, scratch);
+    uint64_t len = table.used, total = 0;
+    struct diagonal *diag = diagonals_of(p, m, order, len, a);
     for (uint64_t i = 0; i < len; i++) {
-        order[i]->first = total;
         total += order[i]->count;
-    }
-    struct rect *rects = arena_array(a, total, sizeof *rects);
-    for (uint64_t i = 0, term = 0; i < len; i++) {
-        uint64_t key = order[i]->key - 1;
-        uint32_t in_ct = (uint32_t)(key >> 17) & 0xffffff;
-        term =
-            in_ct < lmap_first_ct(p, m, (uint32_t)term) ? 0 : term; /* a new out_ct starts over */
-        while (in_ct >= lmap_first_ct(p, m, (uint32_t)term + 1)) {
-            term++;
-        }
-        diag[i] = (struct diagonal){(uint32_t)(key >> 41),     in_ct,
-                                    (uint32_t)key & 0x1ffff,   (uint32_t)term,
-                                    (uint32_t)order[i]->count, rects + order[i]->first};
         order[i]->count = 0;
     }
-    sweep_map(p, m, win, with_weights, scratch, &table, rects);
+    if (with_rects) {
+        struct rect *rects = arena_array(a, total, sizeof *rects);
+        for (uint64_t i = 0; i < len; i++) {
+            diag[i].rects = rects + order[i]->first;
+        }
+        sweep_map(p, m, win, with_weights, scratch, &table, SWEEP_RECTS, rects);
+    }
     arena_free(scratch);
     arena_free(buckets);
     return (struct diagonals){lmap_work_slots(p, m), p->layouts[m->out_layout].n, (uint32_t)len,
                               diag};
+}
+
+struct diagonals lmap_diagonals(struct prog *p, uint32_t map, bool with_weights, struct arena *a)
+{
+    return enumerate(p, map, with_weights, true, a);
+}
+
+struct diagonals lmap_offsets(struct prog *p, uint32_t map, struct arena *a)
+{
+    return enumerate(p, map, false, false, a);
 }
 
 const struct diagonal *diagonal_find(const struct diagonals *d, uint32_t out_ct, uint32_t in_ct,

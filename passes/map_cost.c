@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Maps with more entries, and changes of pitch on more pixels than this, are not enumerated: every
  * entry counts as a diagonal then, which is too much, but orders such candidates. */
@@ -47,15 +48,63 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Numbers and m stay below 4 MOST_SLOTS: 64 bits are slow. */
+static int32_t centred(int32_t x, int32_t m)
+{
+    if ((m & (m - 1)) == 0)
+        return ((x + m / 2) & (m - 1)) - m / 2;
+    int32_t r = (x + m / 2) % m;
+    return (r < 0 ? r + m : r) - m / 2;
+}
+
+/* Ciphertexts mostly take part in the same offsets: those that do are one list. */
 struct side {
-    uint64_t *key;
-    uint32_t len, cts;
+    uint64_t *key;  /* log2(m) << 32 | offset */
+    int32_t *x, *m; /* the offset, centred, and m */
+    struct list {
+        uint32_t from, len, times;
+    } * list;
+    uint32_t lists, cts;
 };
+
+static void add_list(struct side *s, struct map *seen, uint32_t from, uint32_t len)
+{
+    bool is_new;
+    uint64_t *at = map_put(seen, s->key + from, len * sizeof *s->key, &is_new);
+    if (is_new) {
+        *at = s->lists;
+        s->list[s->lists++] = (struct list){from, len, 0};
+    }
+    s->list[*at].times++;
+    s->cts++;
+}
+
+static void gather_lists(struct side *s, uint32_t len, struct arena *a)
+{
+    struct map seen;
+    uint32_t from = 0, kept = 0;
+    uint64_t before = UINT64_MAX;
+    map_init(&seen, a);
+    for (uint32_t i = 0; i < len; i++) {
+        uint64_t key = s->key[i];
+        if (key != before)
+            s->key[kept++] = key & (((uint64_t)1 << 40) - 1);
+        before = key;
+        if (i + 1 == len || s->key[i + 1] >> 40 != key >> 40) {
+            add_list(s, &seen, from, kept - from);
+            from = kept;
+        }
+    }
+    for (uint32_t i = 0; i < kept; i++) {
+        s->m[i] = (int32_t)1 << (s->key[i] >> 32);
+        s->x[i] = centred((int32_t)(s->key[i] & 0xffffffff), s->m[i]);
+    }
+}
 
 static struct side side_of(const struct prog *p, const struct lmap *m, const struct diagonals *d,
                            bool inputs, struct arena *a)
 {
-    struct side s = {arena_array(a, d->len, sizeof(uint64_t)), 0, 0};
+    struct side s = {.key = arena_array(a, d->len, sizeof *s.key)};
     for (uint32_t i = 0; i < d->len; i++) {
         const struct diagonal *x = &d->at[i];
         uint32_t n_in = p->layouts[m->term[x->term].in_layout].n, log = 0;
@@ -64,53 +113,59 @@ static struct side side_of(const struct prog *p, const struct lmap *m, const str
         s.key[i] =
             (uint64_t)(inputs ? x->in_ct : x->out_ct) << 40 | (uint64_t)log << 32 | x->offset;
     }
-    qsort(s.key, d->len, sizeof *s.key, by_value);
-    for (uint32_t i = 0; i < d->len; i++) {
-        if (s.len > 0 && s.key[s.len - 1] == s.key[i])
-            continue;
-        s.cts += s.len == 0 || s.key[s.len - 1] >> 40 != s.key[i] >> 40;
-        s.key[s.len++] = s.key[i];
-    }
+    if (d->len > 0)
+        qsort(s.key, d->len, sizeof *s.key, by_value);
+    s.x = arena_array(a, d->len, sizeof *s.x);
+    s.m = arena_array(a, d->len, sizeof *s.m);
+    s.list = arena_array(a, d->len, sizeof *s.list);
+    gather_lists(&s, d->len, a);
     return s;
 }
 
 struct counting {
     uint32_t nw;
     struct side in, out;
-    uint32_t *stamp, now; /* [nw] */
+    bool same;               /* both sides have the same lists */
+    uint32_t *stamp[2], now; /* [nw] */
     struct map_shape *shape;
     uint32_t cap;
     struct arena *a;
 };
 
-static int64_t centred(int64_t x, int64_t m)
-{
-    if ((m & (m - 1)) == 0)
-        return ((x + m / 2) & (m - 1)) - m / 2;
-    int32_t r = (int32_t)(x + m / 2) % (int32_t)m; /* steps are below MOST_SLOTS; 64 bits are slow */
-    return (r < 0 ? r + m : r) - m / 2;
-}
+/* Steps other than 0 if all low parts of offsets are steps, and if all that is left of them is */
+struct moved {
+    uint32_t low, rest;
+};
 
-/* offset = baby + giant: the baby is the residue modulo `inner` of the residue modulo `outer`, both
- * centred, or the other way round. */
-static uint32_t count(struct counting *c, bool inputs, int64_t outer, int64_t inner, bool swap)
+/* The low part is the residue modulo `inner` of the residue modulo `outer`, both centred. */
+static struct moved count(struct counting *c, const struct side *s, int32_t outer, int32_t inner)
 {
-    const struct side *s = inputs ? &c->in : &c->out;
-    uint32_t moved = 0;
-    for (uint32_t i = 0; i < s->len; i++) {
-        if (i == 0 || s->key[i] >> 40 != s->key[i - 1] >> 40)
-            c->now++;
-        int64_t m = (int64_t)1 << (s->key[i] >> 32 & 0xff);
-        int64_t x = centred((int64_t)(s->key[i] & 0xffffffff), m);
-        int64_t low = centred(outer ? centred(x, outer) : x, inner);
-        int64_t step = centred(inputs != swap ? low : x - low, m);
-        uint32_t *stamp = &c->stamp[step & (c->nw - 1)];
-        if (step == 0 || *stamp == c->now)
-            continue;
-        *stamp = c->now;
-        moved++;
+    uint32_t *low_stamp = c->stamp[0], *rest_stamp = c->stamp[1], mask = c->nw - 1;
+    struct moved moved = {0, 0};
+    for (uint32_t k = 0; k < s->lists; k++) {
+        const struct list *l = &s->list[k];
+        uint32_t now = ++c->now, lows = 0, rests = 0;
+        low_stamp[0] = rest_stamp[0] = now; /* a step of 0 is none */
+        for (uint32_t i = l->from; i < l->from + l->len; i++) {
+            int32_t x = s->x[i], m = s->m[i];
+            int32_t low = centred(outer ? centred(x, outer) : x, inner);
+            uint32_t at = (uint32_t)centred(low, m) & mask;
+            lows += low_stamp[at] != now;
+            low_stamp[at] = now;
+            at = (uint32_t)centred(x - low, m) & mask;
+            rests += rest_stamp[at] != now;
+            rest_stamp[at] = now;
+        }
+        moved.low += lows * l->times;
+        moved.rest += rests * l->times;
     }
     return moved;
+}
+
+static bool same_lists(const struct side *a, const struct side *b)
+{
+    return a->lists == 1 && b->lists == 1 && a->cts == b->cts && a->list->len == b->list->len &&
+           memcmp(a->key, b->key, a->list->len * sizeof *a->key) == 0;
 }
 
 static void keep_split(struct counting *c, struct split_counts x)
@@ -132,9 +187,10 @@ static void try_split(struct counting *c, int64_t outer, int64_t inner)
 {
     if (inner < 1 || inner > c->nw || (outer && inner >= outer))
         return;
-    for (int swap = 0; swap < 2; swap++)
-        keep_split(c, (struct split_counts){count(c, true, outer, inner, swap),
-                                            count(c, false, outer, inner, swap)});
+    struct moved in = count(c, &c->in, (int32_t)outer, (int32_t)inner);
+    struct moved out = c->same ? in : count(c, &c->out, (int32_t)outer, (int32_t)inner);
+    keep_split(c, (struct split_counts){in.low, out.rest}); /* offset = baby + giant */
+    keep_split(c, (struct split_counts){in.rest, out.low});
 }
 
 static void try_layout(struct counting *c, const struct layout *l)
@@ -156,12 +212,14 @@ struct map_shape map_shape(struct prog *p, uint32_t map, struct arena *a)
     if (rects > MAX_RECTS || apart > MAX_MISMATCH)
         return (struct map_shape){.rects = rects};
     struct arena *scratch = arena_new();
-    struct diagonals d = lmap_diagonals(p, map, false, scratch);
+    struct diagonals d = lmap_offsets(p, map, scratch);
     struct map_shape shape = {.diagonals = d.len, .work_slots = d.nw, .out_slots = d.n_out};
     struct counting c = {.nw = d.nw, .shape = &shape, .a = a};
     c.in = side_of(p, m, &d, true, scratch);
     c.out = side_of(p, m, &d, false, scratch);
-    c.stamp = arena_array(scratch, d.nw, sizeof *c.stamp);
+    c.same = same_lists(&c.in, &c.out);
+    for (int k = 0; k < 2; k++)
+        c.stamp[k] = arena_array(scratch, d.nw, sizeof **c.stamp);
     shape.in_cts = c.in.cts;
     shape.out_cts = c.out.cts;
     for (int64_t b = 1; b <= d.nw; b *= 2)

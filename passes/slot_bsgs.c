@@ -119,6 +119,8 @@ static struct cost_ring estimate_ring(const struct prog *p, int *level)
 /* Representative of x modulo m in [-phase, m - phase) */
 static int64_t residue(int64_t x, int64_t m, int64_t phase)
 {
+    if ((m & (m - 1)) == 0)
+        return ((x + phase) & (m - 1)) - phase;
     int64_t r = (x + phase) % m;
     return (r < 0 ? r + m : r) - phase;
 }
@@ -157,55 +159,110 @@ static struct pair *distinct_pairs(struct work *w, bool of_inputs, uint32_t *len
     return pair;
 }
 
-struct search {
-    const struct pair *in, *out;
-    uint32_t num_in, num_out;
-    uint32_t nw, num_terms, period;
-    bool from_raised;
-    uint32_t copies;
-    uint32_t *stamp, now; /* [nw]: which steps the ciphertext at hand has seen */
-    struct split best;
-    double best_cost;
-};
-
 /* Distinct steps other than zero, ciphertexts, and those of them that have such a step */
 struct count {
     double moved, cts, moving;
 };
 
+/* Of all splits with equal counts, the first that is tried */
+struct way {
+    struct split split;
+    struct count in, out;
+};
+struct ways {
+    struct way *at;
+    uint32_t len, cap;
+};
+
+/* Pairs of one side; ciphertexts that take part in the same offsets are one list. */
+struct side {
+    struct pair *pair;
+    struct list {
+        uint32_t from, len, times;
+    } * list;
+    uint32_t lists;
+};
+
+struct search {
+    struct side in, out;
+    uint32_t nw, num_terms, period;
+    bool from_raised;
+    uint32_t copies;
+    uint32_t *stamp, now; /* [nw]: which steps the list at hand has seen */
+    struct ways ways;
+    struct arena *arena; /* of the ways */
+    struct split best;
+    double best_cost;
+};
+
+static struct side side_of(struct work *w, bool of_inputs)
+{
+    uint32_t len, from = 0;
+    struct side s = {.pair = distinct_pairs(w, of_inputs, &len)};
+    struct map seen;
+    map_init(&seen, w->scratch);
+    s.list = arena_array(w->scratch, len, sizeof *s.list);
+    for (uint32_t i = 0; i < len; i++) {
+        uint32_t ct = s.pair[i].ct;
+        bool ends = i + 1 == len || s.pair[i + 1].ct != ct, is_new;
+        s.pair[i].ct = 0;
+        if (!ends)
+            continue;
+        uint64_t *at = map_put(&seen, s.pair + from, (i + 1 - from) * sizeof *s.pair, &is_new);
+        if (is_new) {
+            *at = s.lists;
+            s.list[s.lists++] = (struct list){from, i + 1 - from, 0};
+        }
+        s.list[*at].times++;
+        from = i + 1;
+    }
+    return s;
+}
+
 static struct count count_steps(struct search *s, const struct split *split, bool of_inputs)
 {
-    const struct pair *pair = of_inputs ? s->in : s->out;
-    uint32_t len = of_inputs ? s->num_in : s->num_out;
+    const struct side *side = of_inputs ? &s->in : &s->out;
     struct count c = {0, 0, 0};
-    bool moves = false;
-    for (uint32_t i = 0; i < len; i++) {
-        if (i == 0 || pair[i].ct != pair[i - 1].ct) {
-            s->now++;
-            c.cts++;
-            moves = false;
+    for (uint32_t k = 0; k < side->lists; k++) {
+        const struct list *l = &side->list[k];
+        uint32_t now = ++s->now, moved = 0;
+        s->stamp[0] = now; /* a step of 0 is none */
+        for (uint32_t i = l->from; i < l->from + l->len; i++) {
+            struct step step = split_offset(split, side->pair[i].offset, side->pair[i].m);
+            uint32_t *stamp = &s->stamp[residue(of_inputs ? step.baby : step.giant, s->nw, 0)];
+            moved += *stamp != now;
+            *stamp = now;
         }
-        struct step step = split_offset(split, pair[i].offset, pair[i].m);
-        int64_t r = of_inputs ? step.baby : step.giant;
-        uint32_t *stamp = &s->stamp[residue(r, s->nw, 0)];
-        if (r == 0 || *stamp == s->now)
-            continue;
-        *stamp = s->now;
-        c.moved++;
-        c.moving += !moves;
-        moves = true;
+        c.moved += (double)moved * l->times;
+        c.cts += l->times;
+        c.moving += moved > 0 ? l->times : 0;
     }
     return c;
 }
 
+static bool same_count(const struct count *a, const struct count *b)
+{
+    return a->moved == b->moved && a->cts == b->cts && a->moving == b->moving;
+}
+
+static void add_way(struct search *s, const struct split *split)
+{
+    struct way way = {*split, count_steps(s, split, true), count_steps(s, split, false)};
+    for (uint32_t i = 0; i < s->ways.len; i++)
+        if (same_count(&s->ways.at[i].in, &way.in) && same_count(&s->ways.at[i].out, &way.out))
+            return;
+    ARENA_GROW(s->arena, s->ways.at, s->ways.len, s->ways.cap);
+    s->ways.at[s->ways.len++] = way;
+}
+
 /* Babies are hoisted; either each is brought down to Q before the products, or each sum after: then
  * products and their babies are one transform (ckks_group), but for babies that are sums. */
-static double split_cost(const struct work *w, struct search *s, const struct split *split)
+static double way_cost(const struct work *w, const struct search *s, const struct way *way)
 {
     struct cost_ring r = w->ring;
     double decompose = cost_decompose(r, w->level), key = cost_key_mul(r, w->level);
     double down = cost_mod_down(r, w->level);
-    struct count in = count_steps(s, split, true), out = count_steps(s, split, false);
+    struct count in = way->in, out = way->out;
     double turn = key, inner_turn = cost_inner_key_mul(r, w->level);
     double common = in.moving * decompose + out.moved * (decompose + key);
     if (s->from_raised) {
@@ -221,7 +278,7 @@ static double split_cost(const struct work *w, struct search *s, const struct sp
     return common + fmin(single, hoisted);
 }
 
-static void try_split(const struct work *w, struct search *s, int64_t outer, int64_t inner)
+static void try_split(struct search *s, int64_t outer, int64_t inner)
 {
     if (inner < 1 || inner > s->nw || (outer && inner >= outer))
         return;
@@ -230,33 +287,29 @@ static void try_split(const struct work *w, struct search *s, int64_t outer, int
             struct split split = {outer, inner, inner * quarter / 4, flags & 1, flags & 2};
             if (quarter && split.phase == inner * (quarter - 1) / 4)
                 continue;
-            double cost = split_cost(w, s, &split);
-            if (cost < s->best_cost) {
-                s->best_cost = cost;
-                s->best = split;
-            }
+            add_way(s, &split);
         }
 }
 
 /* Multiples of what the layout counts in */
-static void try_multiples(const struct work *w, struct search *s, int64_t outer, int64_t unit)
+static void try_multiples(struct search *s, int64_t outer, int64_t unit)
 {
     for (int64_t k = 1; k <= 8; k++)
         if (((k * unit) & (k * unit - 1)) != 0 || outer)
-            try_split(w, s, outer, k * unit);
+            try_split(s, outer, k * unit);
 }
 
-static void try_layout(const struct work *w, struct search *s, const struct layout *l)
+static void try_layout(struct search *s, const struct layout *l)
 {
     int64_t outer = l->block < l->n ? l->block : 0;
     for (int64_t b = 1; outer && b < outer; b *= 2)
-        try_split(w, s, outer, b);
+        try_split(s, outer, b);
     for (int inside = 0; inside <= (outer != 0); inside++) {
-        try_multiples(w, s, inside ? outer : 0, l->pitch);
-        try_multiples(w, s, inside ? outer : 0, l->t_w);
+        try_multiples(s, inside ? outer : 0, l->pitch);
+        try_multiples(s, inside ? outer : 0, l->t_w);
     }
     if (outer)
-        try_split(w, s, 0, outer);
+        try_split(s, 0, outer);
 }
 
 static bool layout_seen(const struct lmap *m, uint32_t term)
@@ -267,17 +320,66 @@ static bool layout_seen(const struct lmap *m, uint32_t term)
     return m->term[term].in_layout == m->out_layout;
 }
 
-static void search_splits(struct work *w, struct search *s)
+static void find_ways(struct work *w, struct search *s)
 {
     const struct lmap *m = &w->p->maps[w->plan.map];
-    s->best_cost = INFINITY;
-    s->best = (struct split){.inner = 1};
+    s->stamp = arena_array(w->scratch, s->nw, sizeof *s->stamp);
+    s->in = side_of(w, true);
+    s->out = side_of(w, false);
     for (int64_t b = 1; b <= s->nw; b *= 2)
-        try_split(w, s, 0, b);
-    try_layout(w, s, &w->p->layouts[m->out_layout]);
+        try_split(s, 0, b);
+    try_layout(s, &w->p->layouts[m->out_layout]);
     for (uint32_t t = 0; t < m->num_terms; t++)
         if (!layout_seen(m, t))
-            try_layout(w, s, &w->p->layouts[m->term[t].in_layout]);
+            try_layout(s, &w->p->layouts[m->term[t].in_layout]);
+}
+
+/* The factors of bootstraps are planned for many chains: their ways are kept, those of the last few. */
+static void ways_of_factor(struct work *w, struct search *s)
+{
+    enum { MEMO = 64 };
+    static struct factor {
+        uint32_t n, first, last, same, block[2], pitch[2];
+    } memo[MEMO];
+    static struct ways ways[MEMO];
+    static struct arena *owner[MEMO];
+    static uint32_t next;
+    const struct lmap *m = &w->p->maps[w->plan.map];
+    const struct layout *out = &w->p->layouts[m->out_layout],
+                        *in = &w->p->layouts[m->term[0].in_layout];
+    struct factor f = {s->nw,
+                       m->dft.first,
+                       m->dft.last,
+                       m->out_layout == m->term[0].in_layout,
+                       {out->block, in->block},
+                       {out->pitch, in->pitch}};
+    for (uint32_t i = 0; i < MEMO; i++) {
+        if (memcmp(&memo[i], &f, sizeof f) == 0) {
+            s->ways = ways[i];
+            return;
+        }
+    }
+    uint32_t at = next;
+    next = (next + 1) % MEMO;
+    memo[at] = (struct factor){0};
+    arena_free(owner[at]);
+    s->arena = owner[at] = arena_new();
+    find_ways(w, s);
+    ways[at] = s->ways;
+    memo[at] = f;
+}
+
+static void search_splits(const struct work *w, struct search *s)
+{
+    s->best_cost = INFINITY;
+    s->best = (struct split){.inner = 1};
+    for (uint32_t i = 0; i < s->ways.len; i++) {
+        double cost = way_cost(w, s, &s->ways.at[i]);
+        if (cost < s->best_cost) {
+            s->best_cost = cost;
+            s->best = s->ways.at[i].split;
+        }
+    }
 }
 
 /* A rotation of a mod_raise value is one of a raised value whether planned so or not; of a trace there
@@ -296,11 +398,12 @@ static void plan_map(struct work *w, uint32_t map, uint32_t copies)
     const struct diagonals *d = &w->plan.d;
     const struct lmap *m = &w->p->maps[map];
 
-    struct search s = {.nw = d->nw, .num_terms = d->len, .copies = copies};
+    struct search s = {.nw = d->nw, .num_terms = d->len, .copies = copies, .arena = w->planned};
     s.period = m->dft.last ? dft_period(&m->dft, d->nw) : d->nw;
-    s.stamp = arena_array(w->scratch, d->nw, sizeof *s.stamp);
-    s.in = distinct_pairs(w, true, &s.num_in);
-    s.out = distinct_pairs(w, false, &s.num_out);
+    if (m->dft.last)
+        ways_of_factor(w, &s);
+    else
+        find_ways(w, &s);
     s.from_raised = copies > 0;
     search_splits(w, &s);
     w->plan.from_raised = copies > 0;

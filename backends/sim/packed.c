@@ -178,6 +178,19 @@ struct placed {
     size_t y_shift, x_shift;
 };
 
+/* `cols` slots from one row of a rect; neither vector ends among them. */
+static inline void add_row(double *restrict y, double w, const double *restrict x, uint32_t cols,
+                           size_t step, uint32_t lanes)
+{
+    if (step == lanes) {
+        for (size_t k = 0; k < (size_t)cols * lanes; k++)
+            y[k] += w * x[k];
+        return;
+    }
+    for (uint32_t c = 0; c < cols; c++, y += step, x += step)
+        add_slot(y, w, x, lanes);
+}
+
 static inline void add_rects_lanes(struct placed p, const struct diagonal *g, const double *w,
                                    uint32_t lanes)
 {
@@ -185,18 +198,42 @@ static inline void add_rects_lanes(struct placed p, const struct diagonal *g, co
         const struct rect *e = &g->rects[t];
         size_t y_slot = (p.y_by_input ? e->in_slot : e->out_slot) + p.y_shift;
         size_t x_slot = (p.x_by_input ? e->in_slot : e->out_slot) + p.x_shift;
+        size_t width = (size_t)(e->cols - 1) * e->col_step;
+        double weight = w[e->weight];
         for (uint32_t r = 0; r < e->rows; r++) {
             size_t step = (size_t)r * e->row_step;
+            size_t to = (y_slot + step) & p.y_mask, from = (x_slot + step) & p.x_mask;
+            if (to + width <= p.y_mask && from + width <= p.x_mask) {
+                add_row(p.y + to * lanes, weight, p.x + from * lanes, e->cols,
+                        (size_t)e->col_step * lanes, lanes);
+                continue;
+            }
             for (uint32_t c = 0; c < e->cols; c++, step += e->col_step)
-                add_slot(p.y + ((y_slot + step) & p.y_mask) * lanes, w[e->weight],
+                add_slot(p.y + ((y_slot + step) & p.y_mask) * lanes, weight,
                          p.x + ((x_slot + step) & p.x_mask) * lanes, lanes);
         }
     }
 }
 
+/* Without fused multiply-adds, so that results are the same on all machines */
+#ifdef __x86_64__
+__attribute__((target("avx2"))) static void add_rects_wide(struct placed p,
+                                                           const struct diagonal *g,
+                                                           const double *w)
+{
+    add_rects_lanes(p, g, w, SIM_LANES);
+}
+#endif
+
 static void add_rects(const struct sim *s, struct placed p, const struct diagonal *g,
                       const double *w)
 {
+#ifdef __x86_64__
+    if (s->lanes == SIM_LANES && __builtin_cpu_supports("avx2")) {
+        add_rects_wide(p, g, w);
+        return;
+    }
+#endif
     if (s->lanes == SIM_LANES)
         add_rects_lanes(p, g, w, SIM_LANES);
     else if (s->lanes == 1)

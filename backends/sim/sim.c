@@ -209,12 +209,28 @@ static void prepare(struct sim *s)
             continue;
         struct diagonals d = s->lin[m] = lmap_diagonals(p, m, true, s->arena);
         bool factor = p->maps[m].dft.first != 0;
+        for (uint32_t t = 0; !factor && t < p->maps[m].num_terms; t++)
+            const_values(p, p->maps[m].term[t].weight); /* threads find it there */
         s->plain_len[m] = factor ? dft_period(&p->maps[m].dft, d.nw) : d.nw;
         for (uint32_t i = 0; factor && i < s->nodes->len; i++)
             if (s->nodes->at[i].op == OP_pmac && node_int(&s->nodes->at[i], KEY_map) == m)
                 prepare_factor(s, i, &d, scratch);
     }
     arena_free(scratch);
+}
+
+/* What changes while images run */
+static void make_room(struct sim *s)
+{
+    struct arena *a = s->arena;
+    uint32_t len = s->nodes->len;
+    s->value = arena_array(a, len, sizeof *s->value);
+    s->imag = arena_array(a, len, sizeof *s->imag);
+    s->holder = arena_array(a, len, sizeof *s->holder);
+    s->holds = arena_array(a, len, sizeof *s->holds);
+    s->turned = arena_array(a, len, sizeof *s->turned);
+    for (int part = 0; part < 2; part++)
+        s->squares[part] = arena_array(a, len, sizeof *s->squares[part]);
 }
 
 static struct sim *open_nodes(struct prog *p, const struct nodes *nodes)
@@ -225,13 +241,7 @@ static struct sim *open_nodes(struct prog *p, const struct nodes *nodes)
     s->p = p;
     s->nodes = nodes;
     s->last_use = arena_array(a, nodes->len, sizeof *s->last_use);
-    s->value = arena_array(a, nodes->len, sizeof *s->value);
-    s->imag = arena_array(a, nodes->len, sizeof *s->imag);
-    s->holder = arena_array(a, nodes->len, sizeof *s->holder);
-    s->holds = arena_array(a, nodes->len, sizeof *s->holds);
-    s->turned = arena_array(a, nodes->len, sizeof *s->turned);
-    for (int part = 0; part < 2; part++)
-        s->squares[part] = arena_array(a, nodes->len, sizeof *s->squares[part]);
+    make_room(s);
     s->plain = arena_array(a, nodes->len, sizeof *s->plain);
     s->plain_imag = arena_array(a, nodes->len, sizeof *s->plain_imag);
     s->lin = arena_array(a, p->num_maps, sizeof *s->lin);
@@ -243,6 +253,28 @@ static struct sim *open_nodes(struct prog *p, const struct nodes *nodes)
     }
     prepare(s);
     return s;
+}
+
+/* Runs other images of the same program in another thread: all that was prepared is shared. */
+static struct sim *sibling(const struct sim *s)
+{
+    struct arena *a = arena_new();
+    struct sim *t = arena_alloc(a, sizeof *t);
+    t->arena = a;
+    t->p = s->p;
+    t->nodes = s->nodes;
+    t->last_use = s->last_use;
+    t->plain = s->plain;
+    t->plain_imag = s->plain_imag;
+    t->lin = s->lin;
+    t->plain_len = s->plain_len;
+    make_room(t);
+    if (s->func) {
+        t->func = arena_array(a, s->p->num_funcs, sizeof *t->func);
+        for (uint32_t f = 0; f < s->p->num_funcs; f++)
+            t->func[f] = sibling(s->func[f]);
+    }
+    return t;
 }
 
 struct sim *sim_open(struct prog *p)
@@ -297,6 +329,9 @@ static void run_nodes(struct sim *s, const struct sim_options *o)
         if (o && o->hook && s->value[i]) {
             if (s->turned[i])
                 sim_own(s, i);
+#ifdef _OPENMP
+#pragma omp critical(sim_hook)
+#endif
             o->hook(o->ctx, i, n, s->value[i], sim_len(s, &n->type));
         }
         for (uint32_t k = 0; k < n->num_args; k++)
@@ -347,12 +382,24 @@ void sim_images(struct sim *s, const struct sim_options *o, const double *const 
                 double *const *results, uint32_t count)
 {
     bool tensors = s->nodes->len > 0 && s->nodes->at[0].type.kind == KIND_TENSOR;
-    uint32_t most = tensors ? 1 : SIM_LANES;
-    for (uint32_t i = 0; i < count; i += most) {
-        struct sim_options mine = o ? *o : (struct sim_options){.seed = 0};
-        mine.seed += i;
-        run_lanes(s, &mine, images + i, results + i, count - i < most ? count - i : most);
+    uint32_t most = tensors ? 1 : SIM_LANES, groups = (count + most - 1) / most;
+    bool in_order = tensors || groups < 2 || (o && o->hook && !o->any_order);
+    uint32_t threads = in_order ? 1 : 2;
+    struct sim *other = in_order ? NULL : sibling(s);
+    /* every group has its seed, so that it is no matter which thread runs it */
+#ifdef _OPENMP
+#pragma omp parallel for schedule(static, 1) num_threads(threads)
+#endif
+    for (uint32_t thread = 0; thread < threads; thread++) {
+        for (uint32_t g = thread; g < groups; g += threads) {
+            uint32_t i = g * most, lanes = count - i < most ? count - i : most;
+            struct sim_options mine = o ? *o : (struct sim_options){.seed = 0};
+            mine.seed += i;
+            run_lanes(thread ? other : s, &mine, images + i, results + i, lanes);
+        }
     }
+    if (other)
+        sim_close(other);
 }
 
 void sim_run(struct prog *p, const struct sim_options *o, const double *image, double *result)
@@ -428,8 +475,19 @@ double sim_error_bound(struct prog *p, const double *const *images, uint32_t tri
         got[t] = arena_array(a, outputs, sizeof *got[t]);
     }
     struct sim_options o = {.noise = true, .seed = seed};
-    sim_images(exact, NULL, x, want, trials);
-    sim_images(noisy, &o, x, got, trials);
+#ifdef _OPENMP
+#pragma omp parallel sections num_threads(2)
+#endif
+    {
+#ifdef _OPENMP
+#pragma omp section
+#endif
+        sim_images(noisy, &o, x, got, trials);
+#ifdef _OPENMP
+#pragma omp section
+#endif
+        sim_images(exact, NULL, x, want, trials);
+    }
     double worst = 0;
     for (uint32_t k = 0; k < outputs; k++) {
         double sum = 0;
