@@ -20,6 +20,7 @@ struct sim_options {
     uint64_t seed;    /* of the noise */
     sim_hook *hook;
     void *ctx;
+    bool any_order;   /* the hook may be called by several threads, one at a time, images in any order */
 };
 /* image: normalised [C][H][W]; result: [num_outputs]. o may be NULL. Prepared state (diagonals,
  * plaintexts) is rebuilt on every call unless a struct sim is used. */

@@ -102,9 +102,11 @@ int cmd_build(const struct cli *c)
     if (c->check && p->num_points == 0 && p->num_regs > 0) {
         find_checkpoints(&d, p);
     }
+    p->max_memory = c->max_memory;
     struct str text;
     str_init(&text, a);
     if (c->emit <= EMIT_C) {
+        memory_check(p);
         build_program(&d, p);
     } else if (c->emit == EMIT_DOT) {
         dot_emit(p, &text);

@@ -28,8 +28,10 @@ static void look(void *ctx, uint32_t index, const struct node *n, const double *
         return;
     }
     for (size_t i = 0; i < len; i++) {
-        /* NaN, too, is a range that cannot be */
-        r->max[index] = fabs(value[i]) <= r->max[index] ? r->max[index] : fabs(value[i]);
+        /* NaN, too, is a range that cannot be, and stays; so the order of images is no matter */
+        if (!isnan(r->max[index]) && !(fabs(value[i]) <= r->max[index])) {
+            r->max[index] = fabs(value[i]);
+        }
     }
 }
 
@@ -91,7 +93,7 @@ static void run_samples(const struct driver *d, struct prog *p, struct reached *
     for (uint32_t i = 0; i < count; i++) {
         result[i] = arena_array(d->a, p->model.num_outputs, sizeof *result[i]);
     }
-    struct sim_options o = {.hook = look, .ctx = r};
+    struct sim_options o = {.hook = look, .ctx = r, .any_order = true};
     struct sim *s = sim_open(p);
     sim_images(s, &o, picture, result, count);
     sim_close(s);
@@ -103,7 +105,7 @@ static double reached_in_layer(const struct prog *p, const struct reached *r, co
     double max = 0;
     for (uint32_t i = 0; i < p->nodes.len; i++) {
         if (lacks_range(&p->nodes.at[i]) && p->nodes.at[i].layer == layer) {
-            max = r->max[i] <= max ? max : r->max[i];
+            max = r->max[i] <= max || isnan(max) ? max : r->max[i];
         }
     }
     return max;

@@ -283,6 +283,9 @@ struct cli {
     const char *program; /* --program of eval, or NULL */
     bool encrypted, resume; /* of eval */
     bool check;          /* --check of build */
+    uint64_t max_memory; /* --max-memory in bytes, and as it was given; 0, NULL: not */
+    const char *max_memory_text;
+    const char *threads; /* --threads of eval, or NULL */
     int64_t count;       /* images to encrypt; 0: the default */
     const char *dump_dir;
     enum stats_form stats;
@@ -414,6 +417,8 @@ void survey_warn(const struct survey *s, uint64_t pictures);
 
 /* report.c: the summary of a plan, and of a build; "69.3 MiB" */
 const char *bytes_text(struct arena *a, uint64_t n);
+/* diag_fatal() with the least that would do where --max-memory is less */
+void memory_check(const struct prog *p);
 void report_plan(FILE *to, const struct prog *p);
 void report_build(FILE *to, const struct prog *p, const struct cli *c, double seconds);
 
@@ -424,9 +429,14 @@ struct file_bytes {
     uint64_t keys, image, result;
 };
 struct file_bytes estimate_files(const struct prog *p);
-/* beside: the same model with the multiplexed layout, or NULL. JSON is one object. */
-void estimate_text(FILE *to, const struct prog *p, const struct prog *beside);
-char *estimate_json(const struct prog *p, const struct prog *beside); /* to be freed */
+/* The same model with the multiplexed layout: p NULL where there is no such plan, and why (NULL: nobody asked).
+ * JSON is one object. */
+struct beside {
+    struct prog *p;
+    const char *why;
+};
+void estimate_text(FILE *to, const struct prog *p, struct beside beside);
+char *estimate_json(const struct prog *p, struct beside beside); /* to be freed */
 
 /* link.c: run the C compiler on the generated sources and put the binaries in place */
 enum {

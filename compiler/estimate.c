@@ -52,26 +52,21 @@ struct file_bytes estimate_files(const struct prog *p)
 
 /* What two layouts are compared by */
 struct totals {
-    uint64_t rotations, key_switches, decompositions, products, plaintext_bytes, memory;
+    uint64_t rotations, key_switches, decompositions, products, plaintext_bytes;
+    struct prog_memory memory;
     double ns;
 };
 
 static struct totals totals_of(const struct prog *p)
 {
-    struct arena *a = arena_new();
     struct prog_stats s = prog_stats(p);
-    struct layer_rows rows = c_layer_rows(p, NULL, a);
-    struct totals t = {.rotations = s.rotations,
-                       .decompositions = s.key_switches,
-                       .products = s.pt_products,
-                       .plaintext_bytes = s.plaintext_bytes,
-                       .memory = s.key_bytes_memory + s.plaintext_bytes + s.register_bytes,
-                       .ns = cost_prog(p)};
-    for (uint32_t i = 0; i < rows.len; i++) {
-        t.key_switches += rows.row[i].key_switches;
-    }
-    arena_free(a);
-    return t;
+    return (struct totals){.rotations = s.rotations,
+                           .key_switches = s.key_switches,
+                           .decompositions = s.decompositions,
+                           .products = s.pt_products,
+                           .plaintext_bytes = s.plaintext_bytes,
+                           .memory = prog_memory(p),
+                           .ns = cost_prog(p)};
 }
 
 /* ---- text ----------------------------------------------------------------------------------- */
@@ -148,7 +143,7 @@ static void print_keys(FILE *to, const struct prog *p, struct arena *a)
                 }
             }
             if (count > 0) {
-                fprintf(to, "  %-11s level %-2d  %3u x %10s on disk, %10s in memory%s%s\n",
+                fprintf(to, "  %-11s level %-2d  %3u x %10s on disk, %10s if all is kept%s%s\n",
                         key_kind_name((enum key_kind)kind), (int)level, (unsigned)count,
                         bytes_text(a, bytes), bytes_text(a, 2 * bytes),
                         kind == KEY_KIND_ROTATE || kind == KEY_KIND_RAISED ? ": by " : "",
@@ -160,21 +155,28 @@ static void print_keys(FILE *to, const struct prog *p, struct arena *a)
 
 static void print_totals(FILE *to, const char *name, const struct totals *t, struct arena *a)
 {
-    fprintf(to, "%-12s %10" PRIu64 " %12" PRIu64 " %14" PRIu64 " %10" PRIu64 " %12s %12s %8.3f s\n", name,
+    fprintf(to, "%-12s %10" PRIu64 " %12" PRIu64 " %14" PRIu64 " %10" PRIu64 " %12s %12s %12s %8.3f s\n", name,
             t->rotations, t->key_switches, t->decompositions, t->products,
-            bytes_text(a, t->plaintext_bytes), bytes_text(a, t->memory), t->ns * 1e-9);
+            bytes_text(a, t->plaintext_bytes), bytes_text(a, t->memory.least),
+            bytes_text(a, t->memory.all), t->ns * 1e-9);
 }
 
-static void print_comparison(FILE *to, const struct prog *p, const struct prog *beside, struct arena *a)
+/* Memory: of one image, and with all kept */
+static void print_comparison(FILE *to, const struct prog *p, struct beside beside, struct arena *a)
 {
-    struct totals chosen = totals_of(p), other = totals_of(beside);
-    fprintf(to, "\n%-12s %10s %12s %14s %10s %12s %12s %10s\n", "layout", "rotations", "key switches",
-            "decompositions", "products", "plaintexts", "memory", "time");
+    struct totals chosen = totals_of(p);
+    fprintf(to, "\n%-12s %10s %12s %14s %10s %12s %12s %12s %10s\n", "layout", "rotations", "key switches",
+            "decompositions", "products", "plaintexts", "one image", "all kept", "time");
     print_totals(to, "search", &chosen, a);
-    print_totals(to, "multiplexed", &other, a);
+    if (beside.p) {
+        struct totals other = totals_of(beside.p);
+        print_totals(to, "multiplexed", &other, a);
+    } else {
+        fprintf(to, "%-12s no plan: %s\n", "multiplexed", beside.why);
+    }
 }
 
-void estimate_text(FILE *to, const struct prog *p, const struct prog *beside)
+void estimate_text(FILE *to, const struct prog *p, struct beside beside)
 {
     struct arena *a = arena_new();
     struct layer_rows rows = c_layer_rows(p, estimate_node_ns(p, a), a);
@@ -189,7 +191,7 @@ void estimate_text(FILE *to, const struct prog *p, const struct prog *beside)
     print_bootstraps(to, &rows);
     print_rows(to, &rows);
     print_keys(to, p, a);
-    if (beside) {
+    if (beside.p || beside.why) {
         print_comparison(to, p, beside, a);
     }
     arena_free(a);
@@ -262,7 +264,9 @@ static json_t *totals_json(const struct prog *p)
     json_object_set_new(o, "decompositions", whole(t.decompositions));
     json_object_set_new(o, "plaintext_products", whole(t.products));
     json_object_set_new(o, "plaintext_bytes", whole(t.plaintext_bytes));
-    json_object_set_new(o, "peak_memory_bytes", whole(t.memory));
+    json_object_set_new(o, "memory_one_image_bytes", whole(t.memory.least));
+    json_object_set_new(o, "memory_server_bytes", whole(t.memory.usual));
+    json_object_set_new(o, "memory_all_kept_bytes", whole(t.memory.all));
     json_object_set_new(o, "seconds", json_real(t.ns * 1e-9));
     return o;
 }
@@ -287,7 +291,18 @@ static void add_ring(json_t *o, const struct prog *p, const struct prog_stats *s
     }
 }
 
-char *estimate_json(const struct prog *p, const struct prog *beside)
+/* How the least is made up */
+static json_t *memory_json(const struct prog_memory *m)
+{
+    json_t *o = json_object();
+    json_object_set_new(o, "key_bytes", whole(m->keys));
+    json_object_set_new(o, "plaintext_bytes", whole(m->plaintexts));
+    json_object_set_new(o, "register_bytes", whole(m->registers));
+    json_object_set_new(o, "other_bytes", whole(m->other));
+    return o;
+}
+
+char *estimate_json(const struct prog *p, struct beside beside)
 {
     struct arena *a = arena_new();
     struct layer_rows rows = c_layer_rows(p, estimate_node_ns(p, a), a);
@@ -301,17 +316,20 @@ char *estimate_json(const struct prog *p, const struct prog *beside)
     json_object_set_new(o, "plaintexts", whole(s.plaintexts));
     json_object_set_new(o, "num_keys", whole(p->num_keys));
     json_object_set_new(o, "key_bytes", whole(f.keys));
-    json_object_set_new(o, "key_bytes_memory", whole(s.key_bytes_memory));
+    struct prog_memory memory = prog_memory(p);
+    json_object_set_new(o, "max_memory_bytes", whole(memory.budget));
+    json_object_set_new(o, "one_image", memory_json(&memory));
     json_object_set_new(o, "ciphertext_bytes_in", whole(f.image));
     json_object_set_new(o, "ciphertext_bytes_out", whole(f.result));
     json_object_set_new(o, "register_bytes", whole(s.register_bytes));
     json_object_set_new(o, "bootstrap_places", rows_json(&rows, true));
     json_object_set_new(o, "layers", rows_json(&rows, false));
     json_object_set_new(o, "keys", keys_json(p));
-    if (beside) {
+    if (beside.p || beside.why) {
         json_t *layouts = json_object();
         json_object_set(layouts, "search", totals);
-        json_object_set_new(layouts, "multiplexed", totals_json(beside));
+        json_object_set_new(layouts, "multiplexed",
+                            beside.p ? totals_json(beside.p) : json_pack("{s:s}", "error", beside.why));
         json_object_set_new(o, "layouts", layouts);
     }
     char *text = json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(10));
@@ -333,19 +351,54 @@ static struct prog *plan(struct driver *d)
     if (d->cli->images) {
         images_open(&p->model, d->cli->images, 0);
     }
-    return driver_run(d, p, next, last);
+    p = driver_run(d, p, next, last);
+    p->max_memory = d->cli->max_memory;
+    return p;
+}
+
+struct attempt {
+    struct driver d;
+    struct prog *p;
+};
+
+static void plan_other(void *ctx)
+{
+    struct attempt *t = ctx;
+    t->p = plan(&t->d);
+}
+
+/* The text of the first error in what was said */
+static const char *first_error(struct arena *a, const char *said)
+{
+    static const char mark[] = "error: ";
+    const char *at = strstr(said, mark);
+    at = at ? at + sizeof mark - 1 : said;
+    return arena_strndup(a, at, strcspn(at, "\n"));
+}
+
+/* That this layout cannot be planned says something about the layout, and nothing about the model. */
+static struct beside plan_beside(const struct cli *c, struct arena *a)
+{
+    struct cli multiplexed = *c;
+    multiplexed.opts.layout = LAYOUT_MULTIPLEXED;
+    struct attempt *t = arena_alloc(a, sizeof *t);
+    *t = (struct attempt){.d = driver_open(&multiplexed, a)};
+    const char *said;
+    if (!diag_try(a, plan_other, t, &said)) {
+        return (struct beside){NULL, first_error(a, said)};
+    }
+    return (struct beside){t->p, NULL};
 }
 
 int cmd_estimate(const struct cli *c)
 {
     struct arena *a = arena_new();
     struct driver d = driver_open(c, a);
-    struct prog *p = plan(&d), *beside = NULL;
-    struct cli multiplexed = *c;
+    struct prog *p = plan(&d);
+    struct beside beside = {0};
+    memory_check(p);
     if (c->compare) {
-        multiplexed.opts.layout = LAYOUT_MULTIPLEXED;
-        struct driver other = driver_open(&multiplexed, a);
-        beside = plan(&other);
+        beside = plan_beside(c, a);
     }
     if (c->json) {
         char *text = estimate_json(p, beside);

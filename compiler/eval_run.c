@@ -160,16 +160,24 @@ void eval_encrypted(struct eval *e, uint64_t end)
         return;
     }
     const char *path = e->cli->program ? program_path(e->a, e->cli->program) : build(e);
-    const char *argv[] = {path,
-                          "run",
-                          e->cli->images,
-                          "--index",
-                          arena_printf(e->a, "%" PRIu64, first),
-                          "--count",
-                          arena_printf(e->a, "%" PRIu64, end - first),
-                          "--lines",
-                          "--quiet",
-                          NULL};
+    const char *argv[16] = {path,
+                            "run",
+                            e->cli->images,
+                            "--index",
+                            arena_printf(e->a, "%" PRIu64, first),
+                            "--count",
+                            arena_printf(e->a, "%" PRIu64, end - first),
+                            "--lines",
+                            "--quiet"};
+    size_t argc = 9;
+    if (e->cli->threads) {
+        argv[argc++] = "--threads";
+        argv[argc++] = e->cli->threads;
+    }
+    if (e->cli->max_memory) {
+        argv[argc++] = "--max-memory";
+        argv[argc++] = e->cli->max_memory_text;
+    }
     eval_begin(e, "encrypted", first);
     struct child c = start(argv);
     char *text = NULL;

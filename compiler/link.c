@@ -175,24 +175,17 @@ static void catch_signals(void)
     }
 }
 
-static int wait_for(pid_t child)
-{
-    int status = 0;
-    while (waitpid(child, &status, 0) < 0) {
-        if (errno != EINTR) {
-            diag_fatal(NO_LOC, "lost the C compiler: %s", strerror(errno));
-        }
-        if (interrupted) {
-            kill(child, SIGTERM);
-        }
-    }
-    if (interrupted) {
-        diag_fatal(NO_LOC, "interrupted");
-    }
-    return status;
-}
+/* A command that is running; those of one step run beside each other. */
+struct job {
+    pid_t child;
+    const char *text;
+};
+struct jobs {
+    struct job at[NUM_GENERATED];
+    uint32_t len;
+};
 
-static void run(struct args *v)
+static void start(struct jobs *jobs, struct args *v)
 {
     struct str text;
     pid_t child;
@@ -208,9 +201,41 @@ static void run(struct args *v)
         diag_hint(NO_LOC, "install gcc or clang, or name another one with --cc");
         diag_check();
     }
-    int status = wait_for(child);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        diag_fatal(NO_LOC, "the C compiler failed: %s", text.s);
+    jobs->at[jobs->len++] = (struct job){child, text.s};
+}
+
+static int wait_for(const struct jobs *jobs, uint32_t k)
+{
+    int status = 0;
+    for (;;) {
+        for (uint32_t i = k; interrupted && i < jobs->len; i++) {
+            kill(jobs->at[i].child, SIGTERM);
+        }
+        if (waitpid(jobs->at[k].child, &status, 0) >= 0) {
+            return status;
+        }
+        if (errno != EINTR) {
+            diag_fatal(NO_LOC, "lost the C compiler: %s", strerror(errno));
+        }
+    }
+}
+
+/* Nothing is said before all have ended: the temporary folder goes with the first word. */
+static void finish(struct jobs *jobs)
+{
+    const char *failed = NULL;
+    for (uint32_t i = 0; i < jobs->len; i++) {
+        int status = wait_for(jobs, i);
+        if (!failed && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
+            failed = jobs->at[i].text;
+        }
+    }
+    jobs->len = 0;
+    if (interrupted) {
+        diag_fatal(NO_LOC, "interrupted");
+    }
+    if (failed) {
+        diag_fatal(NO_LOC, "the C compiler failed: %s", failed);
     }
 }
 
@@ -259,15 +284,16 @@ static const char *in_temp(struct arena *a, const char *name)
 
 /* ---- objects and binaries ------------------------------------------------------------------- */
 
-static const char *compile(struct arena *a, const struct cli *c, const struct toolchain *t,
-                           const struct generated_file *f)
+static const char *compile(struct jobs *jobs, struct arena *a, const struct cli *c,
+                           const struct toolchain *t, const struct generated_file *f,
+                           const char *level)
 {
     const char *source = in_temp(a, f->name),
                *object = in_temp(a, arena_printf(a, "%.*s.o", (int)(strlen(f->name) - 2), f->name));
     file_write(source, f->text, f->len);
     struct args v = command(a, c);
     arg(&v, "-std=c11");
-    arg(&v, "-O2");
+    arg(&v, level);
     arg(&v, "-I");
     arg(&v, t->include[0]);
     arg(&v, "-I");
@@ -277,12 +303,12 @@ static const char *compile(struct arena *a, const struct cli *c, const struct to
     arg(&v, source);
     arg(&v, "-o");
     arg(&v, object);
-    run(&v);
+    start(jobs, &v);
     return object;
 }
 
-static void link_one(struct arena *a, const struct cli *c, const struct toolchain *t,
-                     const char *const *objects, const char *out)
+static void link_one(struct jobs *jobs, struct arena *a, const struct cli *c,
+                     const struct toolchain *t, const char *const *objects, const char *out)
 {
     static const char *const libraries[] = {"-lsodium", "-lxxhash", "-ljansson",
                                             "-lpng",    "-ljpeg",   "-lm"};
@@ -298,7 +324,7 @@ static void link_one(struct arena *a, const struct cli *c, const struct toolchai
     }
     arg(&v, "-o");
     arg(&v, out);
-    run(&v);
+    start(jobs, &v);
 }
 
 static const struct {
@@ -356,18 +382,22 @@ void link_binaries(struct arena *a, const struct cli *c, const struct generated 
     struct toolchain t = find_toolchain(a);
     const char *object[NUM_GENERATED] = {NULL};
     make_temp(c->output);
+    struct jobs jobs = {.len = 0};
     for (int i = 0; i < GEN_DATA; i++) {
-        object[i] = compile(a, c, &t, &g->file[i]);
+        /* all but clear.c, which has loops, is tables and a call after the other */
+        object[i] = compile(&jobs, a, c, &t, &g->file[i], i == GEN_CLEAR ? "-O2" : "-O1");
     }
     file_write(in_temp(a, "dat"), g->file[GEN_DATA].text, g->file[GEN_DATA].len);
+    finish(&jobs);
     const char *all[] = {object[GEN_MAIN_ALL], object[GEN_MODEL], object[GEN_INTERFACE],
                          object[GEN_CLEAR], NULL};
     const char *client[] = {object[GEN_MAIN_CLIENT], object[GEN_INTERFACE], NULL};
     const char *server[] = {object[GEN_MAIN_SERVER], object[GEN_MODEL], object[GEN_INTERFACE],
                             NULL};
-    link_one(a, c, &t, all, in_temp(a, "all"));
-    link_one(a, c, &t, client, in_temp(a, "client"));
-    link_one(a, c, &t, server, in_temp(a, "server"));
+    link_one(&jobs, a, c, &t, all, in_temp(a, "all"));
+    link_one(&jobs, a, c, &t, client, in_temp(a, "client"));
+    link_one(&jobs, a, c, &t, server, in_temp(a, "server"));
+    finish(&jobs);
     for (size_t i = 0; i < NUM_RESULTS; i++) {
         const char *to = arena_printf(a, "%s%s", c->output, results[i].suffix);
         if (rename(in_temp(a, results[i].made), to) != 0) {

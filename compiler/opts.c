@@ -35,6 +35,8 @@ enum cli_option {
     OPT_RESUME,
     OPT_COUNT,
     OPT_CHECK,
+    OPT_MEMORY,
+    OPT_THREADS,
     OPT_EXPLAIN,
     OPT_DUMP_AFTER,
     OPT_DUMP_ALL,
@@ -77,6 +79,31 @@ static int word(const char *text, const char *const *words, const char *what,
     }
     argp_error(state, "%s must be one of %s, not '%s'", what, list, text);
     return 0;
+}
+
+/* A number, fractions allowed, of bytes or of K, M, G, T: powers of 1024; "iB" or "B" may follow. The programs
+ * that are built take the same (runtime/app/options.c). */
+static uint64_t size(const char *text, const char *what, struct argp_state *state)
+{
+    static const char units[] = "KMGT";
+    char *end = NULL;
+    bool number = text[0] >= '0' && text[0] <= '9' && text[1] != 'x' && text[1] != 'X';
+    double value = number ? strtod(text, &end) : 0;
+    const char *unit = number && *end ? strchr(units, *end) : NULL;
+    for (const char *u = units; unit && u <= unit; u++) {
+        value *= 1024;
+    }
+    if (unit) {
+        end += end[1] == 'i' ? 2 : 1;
+    }
+    if (number && *end == 'B') {
+        end++;
+    }
+    if (!number || *end || !(value >= 1) || value >= 0x1p63) {
+        argp_error(state, "%s: '%s' is not a size such as 3G or 800M", what, text);
+        return 0;
+    }
+    return (uint64_t)value;
 }
 
 /* ---- options of every command that runs passes ---------------------------------------------- */
@@ -237,6 +264,10 @@ static const struct argp_option build_options[] = {
      .doc = "say what running it would take, as weft estimate does, and make nothing"},
     {.name = "json", .key = OPT_JSON, .doc = "with --estimate: as JSON"},
     {.name = "compare", .key = OPT_COMPARE, .doc = "with --estimate: beside the multiplexed layout"},
+    {.name = "max-memory",
+     .key = OPT_MEMORY,
+     .arg = "SIZE",
+     .doc = "what the program's --max-memory is unless it is given: 3G, 800M (default: 5.5G)"},
     {.name = "check",
      .key = OPT_CHECK,
      .doc = "a program to look for mistakes with: NAME run --check compares every layer"},
@@ -249,6 +280,10 @@ static const struct argp_option estimate_options[] = {
     {.name = "compare",
      .key = OPT_COMPARE,
      .doc = "also plan it with the multiplexed layout, and show both"},
+    {.name = "max-memory",
+     .key = OPT_MEMORY,
+     .arg = "SIZE",
+     .doc = "what the program may take: 3G, 800M (default: 5.5G)"},
     {.name = "images",
      .key = OPT_IMAGES,
      .arg = "FILE",
@@ -304,6 +339,11 @@ static const struct argp_option eval_options[] = {
      .key = OPT_PROGRAM,
      .arg = "NAME",
      .doc = "run this program, which weft build made of the model, instead of building one"},
+    {.name = "threads", .key = OPT_THREADS, .arg = "N", .doc = "of the program, 1 to 256 (default: all)"},
+    {.name = "max-memory",
+     .key = OPT_MEMORY,
+     .arg = "SIZE",
+     .doc = "of the program: 3G, 800M (default: as it was built)"},
     {.name = "resume", .key = OPT_RESUME, .doc = "go on where an interrupted evaluation stopped"},
     {.name = "cc", .key = OPT_CC, .arg = "CC", .doc = "C compiler (default: $CC, else cc)"},
     {.name = "quiet", .key = 'q', .doc = "no progress line"},
@@ -385,6 +425,14 @@ static error_t parse_own(int key, char *arg, struct argp_state *state)
     case OPT_CHECK:
         c->check = c->opts.check = true;
         return 0;
+    case OPT_MEMORY:
+        c->max_memory = size(arg, "--max-memory", state);
+        c->max_memory_text = arg;
+        return 0;
+    case OPT_THREADS:
+        number(arg, 1, 256, "--threads", state);
+        c->threads = arg;
+        return 0;
     case OPT_NOISE:
         c->noise = true;
         return 0;
@@ -405,8 +453,13 @@ static error_t parse_own(int key, char *arg, struct argp_state *state)
             argp_error(state, "no model file given");
         } else if (takes_images(c->command) && !c->images) {
             argp_error(state, "no file of images given");
-        } else if (c->command == CMD_EVAL && !c->encrypted && (c->program || c->count)) {
-            argp_error(state, "%s is for --encrypted", c->program ? "--program" : "--count");
+        } else if (c->command == CMD_EVAL && !c->encrypted &&
+                   (c->program || c->count || c->threads || c->max_memory)) {
+            argp_error(state, "%s is for --encrypted",
+                       c->program   ? "--program"
+                       : c->count   ? "--count"
+                       : c->threads ? "--threads"
+                                    : "--max-memory");
         } else if (c->estimate && (c->output || c->emit != EMIT_EXE)) {
             argp_error(state, "--estimate makes nothing: leave -o and --emit out");
         } else if (!c->estimate && c->command == CMD_BUILD && (c->json || c->compare)) {

@@ -47,16 +47,33 @@ void report_plan(FILE *to, const struct prog *p)
     }
     fprintf(to, "levels      %u used, %u primes + %u for key switching\n", (unsigned)s.depth,
             (unsigned)p->params.num_q, (unsigned)p->params.num_p);
-    fprintf(to, "work        %u rotations, %u decompositions, %u plaintext products\n",
-            (unsigned)s.rotations, (unsigned)s.key_switches, (unsigned)s.pt_products);
+    fprintf(to, "work        %u rotations, %u key switches, %u decompositions, %u plaintext products\n",
+            (unsigned)s.rotations, (unsigned)s.key_switches, (unsigned)s.decompositions,
+            (unsigned)s.pt_products);
     fprintf(to, "keys        %u, %s on disk\n", (unsigned)s.keys, bytes_text(a, s.key_bytes));
     fprintf(to, "ciphertext  %s in, %s out\n", bytes_text(a, s.ciphertext_bytes_in),
             bytes_text(a, s.ciphertext_bytes_out));
-    fprintf(to, "memory      %s: keys %s, plaintexts %s, buffers %s\n",
-            bytes_text(a, s.key_bytes_memory + s.plaintext_bytes + s.register_bytes),
-            bytes_text(a, s.key_bytes_memory), bytes_text(a, s.plaintext_bytes),
-            bytes_text(a, s.register_bytes));
+    struct prog_memory mem = prog_memory(p);
+    fprintf(to, "memory      %s for one image: keys %s, plaintexts %s, buffers %s, other %s\n",
+            bytes_text(a, mem.least), bytes_text(a, mem.keys), bytes_text(a, mem.plaintexts),
+            bytes_text(a, mem.registers), bytes_text(a, mem.other));
+    fprintf(to, "            %s for several (--max-memory %s), %s if all that is computed is kept\n",
+            bytes_text(a, mem.usual), bytes_text(a, mem.budget), bytes_text(a, mem.all));
     fprintf(to, "time        %.3f s an image predicted, on one thread\n", cost_prog(p) * 1e-9);
+}
+
+void memory_check(const struct prog *p)
+{
+    struct prog_memory m = prog_memory(p);
+    struct arena *a = p->arena;
+    const uint64_t mib = (uint64_t)1 << 20;
+    if (p->max_memory && m.least > p->max_memory) {
+        diag_fatal(NO_LOC,
+                   "--max-memory: the program needs at least %" PRIu64 "M with one thread (keys %s, plaintexts %s, buffers %s, "
+                   "other %s), not %s",
+                   (m.least + mib - 1) / mib, bytes_text(a, m.keys), bytes_text(a, m.plaintexts),
+                   bytes_text(a, m.registers), bytes_text(a, m.other), bytes_text(a, p->max_memory));
+    }
 }
 
 void report_build(FILE *to, const struct prog *p, const struct cli *c, double seconds)

@@ -319,6 +319,7 @@ struct prog {
     const char *weights_path; /* as found: relative to the working directory */
     struct weights *weights;  /* opened on demand; opaque (weights.c) */
     double error_bound;       /* predicted max |logit error|; 0 before it is known */
+    uint64_t max_memory;      /* --max-memory: bytes that the program keeps within; 0: the default */
     bool is_function;         /* the nodes are those of a function: input and output have no layout, the
                                  type of `input` is given (build_type), there is no `call` */
     /* Private to prog.c and consts.c. `memo` is a child of the arena: marks on the arena do not
@@ -495,6 +496,8 @@ struct diagonals {
 /* Diagonals of map `map` in arena a (mark and release around it: they are large). With
  * with_weights false no constant is evaluated and nothing is dropped. */
 struct diagonals lmap_diagonals(struct prog *p, uint32_t map, bool with_weights, struct arena *a);
+/* The same without weights and without rects (num_rects is 0), in the time that the result takes */
+struct diagonals lmap_offsets(struct prog *p, uint32_t map, struct arena *a);
 /* Whether shapes, weights, layouts and windows of a map fit each other; *why in the arena. */
 bool lmap_check(const struct prog *p, const struct lmap *m, const char **why);
 /* Slots of the work vector: max(n_out, all n_in); both layouts must be set. */
@@ -542,23 +545,38 @@ struct prog *prog_parse(struct arena *a, const char *name, const char *text, siz
 void prog_verify(const struct prog *p, const char *after_pass);
 
 /* Functions count once where the program's size is meant, as often as they are called where its work is:
- * rotations, key_switches, pt_products. */
+ * rotations, key_switches, decompositions, pt_products. */
 struct prog_stats {
     uint32_t nodes, by_op[NUM_OPS];
     uint32_t layers, depth;        /* depth: levels consumed (ckks), else multiplications on the longest path */
     uint32_t rotations;            /* rot (slot), key_mul and raised_mul with `by` (ckks) */
-    uint32_t key_switches;         /* decompose, encapsulate */
+    uint32_t key_switches;         /* products with a key: key_mul, raised_mul, encapsulate */
+    uint32_t decompositions;       /* decompose, encapsulate: what several key switches may share */
     uint32_t plaintexts, pt_products; /* operands of pmac */
     uint32_t keys;
     uint64_t key_bytes;            /* on disk, seeded: the b halves */
-    uint64_t key_bytes_memory;     /* expanded */
     uint64_t ciphertext_bytes_in, ciphertext_bytes_out;
-    uint64_t plaintext_bytes, register_bytes;
+    uint64_t plaintext_bytes;      /* limbs, if all are kept */
+    uint64_t plaintext_limb_bytes; /* one limb of each */
+    uint64_t plaintext_bytes_least; /* coefficients, of which the limbs are made */
+    uint64_t register_bytes;
     double log2_qp;
 };
 struct prog_stats prog_stats(const struct prog *p);
 /* Limbs of a key's b half: what is on disk; twice that in memory */
 uint64_t key_limbs(const struct params *q, const struct key_spec *key);
+/* memory.c: what the server's process takes with one thread. The b halves of keys stay in the mapped file and
+ * plaintexts are coefficients: that is the least, and all that one image gets. A server that has several to
+ * answer keeps a halves of keys and limbs of plaintexts where the budget allows (runtime/eval/eval.c). */
+struct prog_memory {
+    uint64_t keys, plaintexts, registers, other; /* of the least */
+    uint64_t least;  /* one image */
+    uint64_t all;    /* everything is kept */
+    uint64_t budget; /* --max-memory, or the default */
+    uint64_t usual;  /* several images: as much of `all` as the budget allows, at least `least` */
+};
+/* All zero before ckks_regs. */
+struct prog_memory prog_memory(const struct prog *p);
 struct stats_row { /* what this folder cannot know */
     const char *name;
     double value;

@@ -83,6 +83,16 @@ static uint32_t depth(const struct prog *p)
     return !renewed && bottom >= 0 && bottom <= top ? (uint32_t)(top - bottom) : longest;
 }
 
+/* A vector of period p is an element of a subring: 2p coefficients, 2p words a limb. The runtime keeps
+ * integers below 2^30 in 4 bytes (runtime/eval/data.c), others in 8; weights are taken to be of size 1. */
+static void add_plaintexts(struct prog_stats *s, uint64_t count, uint64_t period, uint64_t limbs,
+                           double scale)
+{
+    s->plaintext_bytes += 16 * period * limbs * count;
+    s->plaintext_limb_bytes += limbs ? 16 * period * count : 0;
+    s->plaintext_bytes_least += limbs ? (scale < 0x1p30 ? 8 : 16) * period * count : 0;
+}
+
 /* `times`: how often it runs; 0 for a node of a function that nobody calls */
 static void count_node(const struct prog *p, const struct nodes *nodes, const struct node *n,
                        uint32_t times, struct prog_stats *s)
@@ -98,21 +108,25 @@ static void count_node(const struct prog *p, const struct nodes *nodes, const st
         break;
     case OP_key_mul:
     case OP_raised_mul:
+        s->key_switches += times;
         s->rotations += node_attr(n, KEY_by) || node_int_or(n, KEY_conjugate, 0) ? times : 0;
         break;
-    case OP_decompose:
     case OP_encapsulate:
         s->key_switches += times;
+        s->decompositions += times;
+        break;
+    case OP_decompose:
+        s->decompositions += times;
         break;
     case OP_pmac:
         s->plaintexts += n->num_args;
         s->pt_products += n->num_args * times;
-        /* a vector of period p is an element of a subring: 2p words a limb */
-        s->plaintext_bytes += 16 * (uint64_t)node_int(n, KEY_period) * limbs * n->num_args;
+        add_plaintexts(s, n->num_args, (uint64_t)node_int(n, KEY_period), limbs,
+                       node_attr(n, KEY_pt_scale) ? node_real(n, KEY_pt_scale) : 0);
         break;
     case OP_padd:
         s->plaintexts++;
-        s->plaintext_bytes += 16 * (uint64_t)p->layouts[node_int(n, KEY_layout)].n * limbs;
+        add_plaintexts(s, 1, p->layouts[node_int(n, KEY_layout)].n, limbs, n->type.scale);
         break;
     case OP_input: /* fresh ones are half seed */
         s->ciphertext_bytes_in += !inside && n->type.level >= 0 ? limbs * limb : 0;
@@ -171,7 +185,6 @@ struct prog_stats prog_stats(const struct prog *p)
     for (uint32_t i = 0; i < p->num_keys && q->alpha != 0; i++) {
         s.key_bytes += key_limbs(q, &p->keys[i]) * ((uint64_t)8 << q->log_n);
     }
-    s.key_bytes_memory = 2 * s.key_bytes;
     for (uint32_t i = 0; i < p->num_regs; i++) {
         s.register_bytes += 8 * p->reg_words[i];
     }
@@ -183,6 +196,7 @@ void prog_stats_print(const struct prog *p, bool json, const struct stats_row *m
                       uint32_t num_more, struct str *out)
 {
     struct prog_stats s = prog_stats(p);
+    struct prog_memory m = prog_memory(p);
     const struct {
         const char *name;
         uint64_t value;
@@ -191,29 +205,33 @@ void prog_stats_print(const struct prog *p, bool json, const struct stats_row *m
                 {"depth", s.depth},
                 {"rotations", s.rotations},
                 {"key_switches", s.key_switches},
+                {"decompositions", s.decompositions},
                 {"plaintexts", s.plaintexts},
                 {"pt_products", s.pt_products},
                 {"keys", s.keys},
                 {"key_bytes", s.key_bytes},
-                {"key_bytes_memory", s.key_bytes_memory},
                 {"ciphertext_bytes_in", s.ciphertext_bytes_in},
                 {"ciphertext_bytes_out", s.ciphertext_bytes_out},
                 {"plaintext_bytes", s.plaintext_bytes},
-                {"register_bytes", s.register_bytes}};
-    str_addf(out, json ? "{\"stage\":\"%s\"" : "stage                %s\n", stage_name(p->stage));
+                {"plaintext_bytes_least", s.plaintext_bytes_least},
+                {"register_bytes", s.register_bytes},
+                {"memory_one_image", m.least},
+                {"memory_server", m.usual},
+                {"memory_all_kept", m.all}};
+    str_addf(out, json ? "{\"stage\":\"%s\"" : "stage                 %s\n", stage_name(p->stage));
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        str_addf(out, json ? ",\"%s\":%" PRIu64 : "%-20s %" PRIu64 "\n", rows[i].name,
+        str_addf(out, json ? ",\"%s\":%" PRIu64 : "%-21s %" PRIu64 "\n", rows[i].name,
                  rows[i].value);
     }
-    str_addf(out, json ? ",\"log2_qp\":%.2f" : "log2_qp              %.2f\n", s.log2_qp);
+    str_addf(out, json ? ",\"log2_qp\":%.2f" : "log2_qp               %.2f\n", s.log2_qp);
     for (uint32_t i = 0; i < num_more; i++) {
-        str_addf(out, json ? ",\"%s\":%.10g" : "%-20s %.10g\n", more[i].name, more[i].value);
+        str_addf(out, json ? ",\"%s\":%.10g" : "%-21s %.10g\n", more[i].name, more[i].value);
     }
     str_add(out, json ? ",\"ops\":{" : "");
     const char *comma = "";
     for (int i = 0; i < NUM_OPS; i++) {
         if (s.by_op[i] != 0) {
-            str_addf(out, json ? "%s\"%s\":%u" : "%s  %-18s %u\n", json ? comma : "",
+            str_addf(out, json ? "%s\"%s\":%u" : "%s  %-19s %u\n", json ? comma : "",
                      op_info[i].name, s.by_op[i]);
             comma = ",";
         }

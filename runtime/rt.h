@@ -109,6 +109,10 @@ struct rt_interface {
     const char *const *labels;     /* [num_outputs], or NULL */
     double error_bound;            /* predicted max |logit error|, 0 if unknown */
     double depth;                  /* levels consumed */
+    uint64_t max_memory;           /* of the server unless its caller says: bytes; 0: RT_DEFAULT_MEMORY */
+    /* Predicted bytes of the server's process with one thread: one image, several within max_memory, several
+     * with all kept; 0: unknown */
+    uint64_t memory_once, memory_server, memory_all;
 };
 
 typedef struct rt_eval rt_eval;
@@ -156,12 +160,13 @@ struct rt_program {
  *
  * Halves of keys and limbs of plaintexts that are computed (most of the memory) are kept where they
  * fit into max_memory, else made again for every use; results are the same, bit for bit. With less
- * than the least that is needed the error names that.
+ * than the least that is needed the error names that. The interface's max_memory and the default are
+ * exceeded where less is not possible.
  */
-#define RT_DEFAULT_MEMORY ((uint64_t)11 << 29) /* 5.5 GiB; more only where less is not possible */
+#define RT_DEFAULT_MEMORY ((uint64_t)11 << 29) /* 5.5 GiB */
 struct rt_options {
     int threads;
-    uint64_t max_memory; /* bytes of the whole process; 0: RT_DEFAULT_MEMORY */
+    uint64_t max_memory; /* bytes of the whole process; 0: what the interface says */
     bool once;           /* for one image: what pays only when used again is not kept */
 };
 RT_MUST_CHECK enum rt_status rt_eval_open_with(rt_eval **out, const struct rt_program *program,

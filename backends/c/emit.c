@@ -538,12 +538,14 @@ static void emit_head(struct emitter *e)
     else
         str_addf(e->out, "%.0f-bit security\n", q->lambda_bits);
     str_addf(e->out, " * Depth     %u levels\n", s.depth);
-    str_addf(e->out, " * Work      %u rotations, %u decompositions, %u plaintext products\n",
-             s.rotations, s.key_switches, s.pt_products);
-    str_addf(e->out, " * Keys      %u, %.1f MB in memory\n", p->num_keys,
-             mb * (double)s.key_bytes_memory);
-    str_addf(e->out, " * Memory    %u registers, %.1f MB; %u plaintexts, %.1f MB\n", p->num_regs,
-             mb * (double)s.register_bytes, e->data->num_plains, mb * (double)s.plaintext_bytes);
+    struct prog_memory m = prog_memory(p);
+    str_addf(e->out, " * Work      %u rotations, %u key switches, %u decompositions, %u plaintext products\n",
+             s.rotations, s.key_switches, s.decompositions, s.pt_products);
+    str_addf(e->out, " * Memory    %.1f MB for one image: %u keys, %.1f MB; %u plaintexts, %.1f MB; %u registers, %.1f MB\n",
+             mb * (double)m.least, p->num_keys, mb * (double)m.keys, e->data->num_plains,
+             mb * (double)m.plaintexts, p->num_regs, mb * (double)m.registers);
+    str_addf(e->out, " *           %.1f MB for several, %.1f MB if all that is computed is kept\n",
+             mb * (double)m.usual, mb * (double)m.all);
     str_add(
         e->out,
         " *\n * Comments: %IR node, line of the model file, layer.\n */\n\n#include \"rt.h\"\n\n");

@@ -149,5 +149,10 @@ void c_interface(const struct prog *p, struct str *out)
              m->num_outputs, m->num_labels ? "labels" : "NULL");
     add_field("error_bound", p->error_bound, out);
     add_field("depth", prog_stats(p).depth, out);
+    struct prog_memory memory = prog_memory(p);
+    str_addf(out, "    .max_memory = %" PRIu64 "u,\n", memory.budget);
+    str_addf(out,
+             "    .memory_once = %" PRIu64 "u, .memory_server = %" PRIu64 "u, .memory_all = %" PRIu64 "u,\n",
+             memory.least, memory.usual, memory.all);
     str_add(out, "};\n");
 }

@@ -141,6 +141,9 @@ void diag_bug(const char *file, int line, const char *fmt, ...) WEFT_PRINTF(3, 4
 typedef void diag_handler(bool bug);
 void diag_set_handler(diag_handler *h); /* NULL restores the default */
 void diag_reset(void);                  /* forget errors and files (tests, fuzzers) */
+/* Runs f(ctx). False where it ended in a mistake, of the user's or ours, which is then forgotten: *said is
+ * the text, in the arena. Else all that was said goes to the stream as usual. Not within itself. */
+bool diag_try(struct arena *a, void (*f)(void *ctx), void *ctx, const char **said);
 /* Redirect text to a stream (default stderr); NULL silences. */
 void diag_set_stream(FILE *f);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base.h"
 
+#include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -228,6 +229,50 @@ static WEFT_NORETURN void end(bool bug)
         abort();
     }
     exit(1);
+}
+
+static jmp_buf leave;
+
+static void caught(bool bug)
+{
+    (void)bug;
+    longjmp(leave, 1);
+}
+
+bool diag_try(struct arena *a, void (*f)(void *ctx), void *ctx, const char **said)
+{
+    static char *text; /* static: longjmp keeps it */
+    static size_t len;
+    static FILE *stream, *before;
+    static diag_handler *handler;
+    static unsigned errors;
+    static bool silent, good;
+    stream = open_memstream(&text, &len);
+    if (!stream) {
+        diag_fatal(NO_LOC, "out of memory");
+    }
+    handler = state.handler;
+    before = state.stream;
+    silent = state.silent;
+    errors = state.errors;
+    diag_set_stream(stream);
+    diag_set_handler(caught);
+    good = false;
+    if (setjmp(leave) == 0) {
+        f(ctx);
+        good = true;
+    }
+    state.handler = handler;
+    state.stream = before;
+    state.silent = silent;
+    state.errors = good ? state.errors : errors;
+    fclose(stream);
+    *said = arena_strndup(a, text, len);
+    if (good && !silent) {
+        fputs(text, before ? before : stderr);
+    }
+    free(text);
+    return good;
 }
 
 void diag_check(void)

@@ -98,7 +98,7 @@ bool rt_app_print_json(json_t *root);
 /* ---- info.c --------------------------------------------------------------------------------- */
 
 struct rt_app_sizes {
-    uint64_t key_file, key_memory; /* bytes */
+    uint64_t key_file; /* bytes */
     uint64_t ciphertext_in, ciphertext_out;
 };
 struct rt_app_sizes rt_app_sizes(const struct rt_interface *model);

@@ -28,7 +28,6 @@ struct rt_app_sizes rt_app_sizes(const struct rt_interface *model)
     }
     return (struct rt_app_sizes){
         .key_file = 2 * block + model->num_keys * block + halves,
-        .key_memory = 2 * halves,
         .ciphertext_in = 2 * block + model->input.num_ct * (block + limbs_in * limb),
         .ciphertext_out = 2 * block + model->output.num_ct * 2 * limbs_out * limb,
     };
@@ -65,6 +64,19 @@ static json_t *sparse_json(const struct rt_interface *m)
                      sparse_source_text);
 }
 
+static uint64_t budget(const struct rt_interface *m)
+{
+    return m->max_memory != 0 ? m->max_memory : RT_DEFAULT_MEMORY;
+}
+
+static json_t *memory_json(const struct rt_interface *m)
+{
+    return json_pack("{s:I, s:I, s:I, s:I}", "max_memory_bytes", (json_int_t)budget(m),
+                     "memory_one_image_bytes", (json_int_t)m->memory_once, "memory_server_bytes",
+                     (json_int_t)m->memory_server, "memory_all_kept_bytes",
+                     (json_int_t)m->memory_all);
+}
+
 static int info_json(const struct rt_app *app)
 {
     const struct rt_interface *m = app->model;
@@ -77,22 +89,35 @@ static int info_json(const struct rt_app *app)
     json_t *root = json_pack("{s:s, s:s, s:s, s:o}", "name", m->name, "compiler", m->version,
                              "model_hash", hash, "input", input);
     json_t *rest = json_pack(
-        "{s:i, s:i, s:f, s:s, s:f, s:s, s:b, s:i, s:f, s:i, s:I, s:I, s:I, s:I, s:f}", "outputs",
+        "{s:i, s:i, s:f, s:s, s:f, s:s, s:b, s:i, s:f, s:i, s:I, s:I, s:I, s:f}", "outputs",
         (int)m->num_outputs, "n", 1 << m->params.log_n, "log2_qp", m->log2_qp, "secret",
         secret_text, "lambda", m->lambda, "lambda_source", source_text, "insecure",
         (int)m->params.insecure, "levels", (int)m->params.num_q, "depth", m->depth, "num_keys",
-        (int)m->num_keys, "key_bytes", (json_int_t)s.key_file, "key_bytes_memory",
-        (json_int_t)s.key_memory, "ciphertext_bytes_in", (json_int_t)s.ciphertext_in,
+        (int)m->num_keys, "key_bytes", (json_int_t)s.key_file,
+        "ciphertext_bytes_in", (json_int_t)s.ciphertext_in,
         "ciphertext_bytes_out", (json_int_t)s.ciphertext_out, "error_bound", m->error_bound);
-    json_t *sparse = sparse_json(m);
-    if (!root || !rest || !sparse || json_object_update(root, rest) != 0 ||
-        json_object_update(root, sparse) != 0) {
+    json_t *sparse = sparse_json(m), *memory = memory_json(m);
+    if (!root || !rest || !sparse || !memory || json_object_update(root, rest) != 0 ||
+        json_object_update(root, memory) != 0 || json_object_update(root, sparse) != 0) {
         json_decref(root);
         root = NULL;
     }
     json_decref(rest);
     json_decref(sparse);
+    json_decref(memory);
     return rt_app_print_json(root) ? 0 : rt_app_error(app, "out of memory");
+}
+
+static void print_memory(const struct rt_interface *m)
+{
+    char once[RT_APP_BYTES_TEXT], usual[RT_APP_BYTES_TEXT], most[RT_APP_BYTES_TEXT], all[RT_APP_BYTES_TEXT];
+    printf("--max-memory     %s unless given\n", rt_app_bytes(most, budget(m)));
+    if (m->memory_once == 0)
+        return;
+    printf("memory           of the server, predicted: %s for one image, %s for several,\n"
+           "                 %s if all that is computed is kept\n",
+           rt_app_bytes(once, m->memory_once), rt_app_bytes(usual, m->memory_server),
+           rt_app_bytes(all, m->memory_all));
 }
 
 static int info(struct rt_app *app)
@@ -124,10 +149,10 @@ static int info(struct rt_app *app)
             printf("  its security   lambda >= 128 bits (%s)\n", sparse_source_text);
     }
     printf("levels           %u, of which the network uses %g\n", m->params.num_q, m->depth);
-    printf("evaluation keys  %u: %s on disk, %s in memory\n", m->num_keys,
-           rt_app_bytes(a, s.key_file), rt_app_bytes(b, s.key_memory));
+    printf("evaluation keys  %u: %s\n", m->num_keys, rt_app_bytes(a, s.key_file));
     printf("ciphertext       %s in, %s out\n", rt_app_bytes(a, s.ciphertext_in),
            rt_app_bytes(b, s.ciphertext_out));
+    print_memory(m);
     if (m->error_bound > 0)
         printf("error            at most %.2g per output, as predicted\n", m->error_bound);
     else

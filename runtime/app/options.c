@@ -18,7 +18,7 @@ static const struct option_row {
      RT_APP_KEYS},
     {"data", 0, "FILE", "model data (default: NAME.dat beside the program)", RT_APP_DATA},
     {"threads", 0, "N", "threads, 1 to 256 (default: all)", RT_APP_THREADS},
-    {"max-memory", 0, "SIZE", "use no more memory: 3G, 800M (default: 5.5G)", RT_APP_MEMORY},
+    {"max-memory", 0, "SIZE", "use no more memory: 3G, 800M (default: see info)", RT_APP_MEMORY},
     {"force", 0, NULL, "overwrite a secret key", RT_APP_FORCE},
     {"json", 0, NULL, "the answer as JSON", RT_APP_JSON},
     {"top", 0, "K", "how many classes to show (default: 5)", RT_APP_TOP},

@@ -69,7 +69,7 @@ static uint64_t *pool_take(struct pool *p, size_t words)
 {
     words = (words + 7) / 8 * 8;
     if (p->block == NULL || words > p->words - p->used) {
-        size_t size = words + 8 > POOL_WORDS ? words + 8 : POOL_WORDS;
+        size_t size = (words > POOL_WORDS ? words : POOL_WORDS) + 8;
         uint64_t *block = sys_alloc_array(size, sizeof *block);
         if (block == NULL) {
             return NULL;

@@ -70,6 +70,15 @@ static enum rt_status make_scratch(rt_eval *e, struct rt_error *err)
     return RT_OK;
 }
 
+/* What an image would otherwise find as pages that are still to be cleared. */
+static void touch_memory(rt_eval *e)
+{
+    sys_touch(e->reg_memory, e->reg_words * sizeof *e->reg_memory);
+    sys_touch(e->limb_memory, e->limb_words * sizeof *e->limb_memory);
+    sys_touch(e->scratch, e->scratch_words * sizeof *e->scratch);
+    sys_touch(e->tiles, e->slices * EVAL_TILE_ROOM * sizeof *e->tiles);
+}
+
 static void use_threads(const rt_eval *e)
 {
     if (e->threads > 0) {
@@ -77,8 +86,20 @@ static void use_threads(const rt_eval *e)
     }
 }
 
-/* The program itself with its libraries, and what it reads of the model's data. */
-#define PROGRAM_BYTES ((uint64_t)24 << 20)
+/* The program itself with its libraries; and what its caller may have beside: pictures, the model's data.
+ * The compiler predicts with the same numbers: ir/memory.c. */
+#define PROGRAM_BYTES ((uint64_t)14 << 20)
+#define CALLER_BYTES  ((uint64_t)16 << 20)
+
+/* Of the limbs in work, what can be touched: each plaintext is there once. */
+static uint64_t limb_words(const rt_eval *e)
+{
+    uint64_t words = 0;
+    for (uint64_t i = 0; i < e->num_plains && words < EVAL_LIMB_WORDS; i++) {
+        words += UINT64_C(1) << e->plains[i].log_m;
+    }
+    return words < EVAL_LIMB_WORDS ? words : EVAL_LIMB_WORDS;
+}
 
 static uint64_t other_bytes(const rt_eval *e)
 {
@@ -86,7 +107,7 @@ static uint64_t other_bytes(const rt_eval *e)
     /* a table of a prime: w, ws and tail (kernel.h) */
     uint64_t tables = ((uint64_t)r->n_q + r->n_p) * r->n * 22;
     uint64_t limbs = 2 * ((uint64_t)r->n_q + r->n_p);
-    uint64_t work = e->scratch_words + limbs * r->n + e->slices * EVAL_TILE_ROOM + EVAL_LIMB_WORDS +
+    uint64_t work = e->scratch_words + limbs * r->n + e->slices * EVAL_TILE_ROOM + limb_words(e) +
                     e->slices * 4 * r->n;
     return tables + work * sizeof(uint64_t) + PROGRAM_BYTES;
 }
@@ -106,7 +127,8 @@ static uint64_t plain_bytes(const rt_eval *e)
 static enum rt_status divide_memory(rt_eval *e, struct rt_error *err)
 {
     const double mib = 1.0 / (1 << 20);
-    uint64_t limit = e->max_memory != 0 ? e->max_memory : RT_DEFAULT_MEMORY;
+    uint64_t usual = e->program->interface->max_memory;
+    uint64_t limit = e->max_memory != 0 ? e->max_memory : usual != 0 ? usual : RT_DEFAULT_MEMORY;
     uint64_t registers = e->reg_words * sizeof(uint64_t);
     uint64_t least = key_bytes(e) + plain_bytes(e) + registers + other_bytes(e);
     if (e->max_memory != 0 && least > limit) {
@@ -118,7 +140,8 @@ static enum rt_status divide_memory(rt_eval *e, struct rt_error *err)
                          (double)plain_bytes(e) * mib, (double)registers * mib,
                          (double)other_bytes(e) * mib);
     }
-    uint64_t words = least < limit && !e->once ? (limit - least) / sizeof(uint64_t) : 0;
+    uint64_t taken = least + CALLER_BYTES;
+    uint64_t words = taken < limit && !e->once ? (limit - taken) / sizeof(uint64_t) : 0;
     e->key_words = rt_eval_keep_keys(e, words);
     e->plain_words = rt_eval_keep_plains(e, words - e->key_words);
     return RT_OK;
@@ -174,7 +197,7 @@ enum rt_status rt_eval_open_with(rt_eval **out, const struct rt_program *program
         status = rt_eval_expand_plains(e, err);
     }
     if (status == RT_OK) {
-        sys_touch(e->reg_memory, e->reg_words * sizeof *e->reg_memory); /* not while an image waits */
+        touch_memory(e);
     }
     if (status != RT_OK) {
         rt_eval_close(e);

@@ -47,6 +47,14 @@ succeeds "encrypted, with that program" "$weft" eval model.yaml "$records" --lim
 holds "encrypted: six right, six agree" grep -q '^encrypted  *6  *6 .*  6   60.97 to 100.00 %$' "$work/log/out"
 holds "encrypted: the error is one of encryption" awk '/^encrypted / && NF < 8 {n++; if (!($2 > 1e-5 && $2 < 0.01)) bad = 1} END {exit bad || n != 1}' "$work/log/out"
 succeeds "encrypted, with a program of its own" "$weft" eval model.yaml "$records" --limit 4 --encrypted --count 9 -q
+succeeds "encrypted, with threads and memory of its own" "$weft" eval model.yaml "$records" --limit 2 --encrypted --program lenet --threads 2 --max-memory 250M -q
+holds "they are passed on" grep -q '^encrypted  *2  *2 ' "$work/log/out"
+"$weft" eval model.yaml "$records" --limit 2 --encrypted --program lenet --max-memory 1M >"$work/log/out" 2>"$work/log/err"
+holds "too little memory: the program says what it needs" [ $? = 1 -a "$(grep -c 'lenet: error: .* needs at least' "$work/log/err")" = 1 ]
+rm -f ./*.state
+"$weft" eval model.yaml "$records" --limit 2 --max-memory 1G >"$work/log/out" 2>"$work/log/err"
+holds "--max-memory wants --encrypted" [ $? = 2 -a "$(grep -c 'max-memory is for --encrypted' "$work/log/err")" = 1 ]
+succeeds "encrypted, again with a program of its own" "$weft" eval model.yaml "$records" --limit 4 --encrypted --count 9 -q
 holds "no more images than there are" grep -q '^encrypted  *4  *4 ' "$work/log/out"
 holds "the temporary program is gone" [ -z "$(ls "$TMPDIR")" ]
 succeeds "JSON alone on stdout" "$weft" eval model.yaml "$records" --limit 2 -o -

@@ -116,6 +116,8 @@ holds "info: bytes of a result" [ "$(json info.json ciphertext_bytes_out)" = "$(
 holds "estimate: bytes of the evaluation keys" [ "$(json estimate.json key_bytes)" = "$(file_size keys/eval.weft)" ]
 holds "estimate: bytes of a ciphertext" [ "$(json estimate.json ciphertext_bytes_in)" = "$(file_size image.ct)" ]
 holds "estimate: bytes of a result" [ "$(json estimate.json ciphertext_bytes_out)" = "$(file_size one.ct)" ]
+holds "estimate and info: the same memory" [ "$(json estimate.json memory_one_image_bytes) $(json estimate.json memory_server_bytes) $(json estimate.json memory_all_kept_bytes) $(json estimate.json max_memory_bytes)" = \
+    "$(json info.json memory_one_image_bytes) $(json info.json memory_server_bytes) $(json info.json memory_all_kept_bytes) $(json info.json max_memory_bytes)" ]
 "$build/weft" build "$example/model.yaml" --estimate --json >estimate2.json
 holds "build --estimate says the same" cmp estimate.json estimate2.json
 
@@ -134,7 +136,37 @@ holds "infer --layers: measured times" awk '/"seconds"/ {gsub(/[,]/, ""); n++; i
 holds "run: the cleartext agrees" [ "$(json run.json label)" = "$(json run.json clear_label)" ]
 holds "run: right" [ "$(json run.json class)" = "$(json run.json true_class)" ]
 holds "run: the error is below 0.01" awk "BEGIN {exit !($(json run.json max_logit_error) < 0.01)}"
-holds "run: peak memory below 1 GiB" [ "$(json run.json peak_rss_bytes)" -lt 1073741824 ]
+within_a_tenth() { # file, predicted bytes
+    peak=$(json "$1" peak_rss_bytes)
+    [ "$((10 * peak))" -gt "$((9 * $2))" ] && [ "$((10 * peak))" -lt "$((11 * $2))" ]
+}
+one_image=$(json estimate.json memory_one_image_bytes)
+holds "run: peak memory of one image as predicted, within a tenth" within_a_tenth run.json "$one_image"
+"$whole" run "$records" --index 11 --count 2 --json >run2.json
+holds "run: peak memory of several as predicted, within a tenth" within_a_tenth run2.json "$(json estimate.json memory_server_bytes)"
+
+# ---- --max-memory -----------------------------------------------------------------------------------------------
+"$server" infer image.ct --keys keys -o least.ct --max-memory 1M >/dev/null 2>least.txt
+holds "too little memory: one error, exit 1, nothing written" [ $? = 1 -a ! -e least.ct -a "$(wc -l <least.txt)" = 1 ]
+least=$(sed -n 's/.*: error: .*: needs at least \([0-9]*\) MiB of memory, 1 MiB are allowed.*/\1/p' least.txt)
+holds "too little memory: the least is named ($least MiB)" [ "${least:-0}" -gt 100 ]
+fails "a MiB less than the least" "needs at least $least MiB" "$server" infer image.ct --keys keys -o bad.out --max-memory "$((least - 1))M"
+succeeds "the least" "$server" infer image.ct --keys keys -o least.ct --max-memory "${least}M" -q
+holds "the same bits with the least" cmp least.ct one.ct
+holds "the least is what was predicted, but for 2 MiB" [ "$((least - one_image / 1048576))" -ge -2 -a "$((least - one_image / 1048576))" -le 2 ]
+for size in "$((least + 20))M" "$((least + 60))M"; do
+    "$whole" run "$records" --index 11 --count 2 --json --max-memory "$size" >run3.json
+    holds "run within $size: right" [ "$(json run3.json class)" = "$(json run2.json class)" ]
+    holds "run within $size: no more" [ "$(json run3.json peak_rss_bytes)" -lt "$((${size%M} * 1048576))" ]
+done
+"$build/weft" build "$example/model.yaml" --emit=c -o budget.c --max-memory 20M >budget.txt 2>&1
+holds "build: too little memory: one error, exit 1, nothing written" [ $? = 1 -a ! -e budget.c -a "$(wc -l <budget.txt)" = 1 ]
+need=$(sed -n 's/^error: .* needs at least \([0-9]*\)M .*/\1/p' budget.txt)
+"$build/weft" estimate "$example/model.yaml" --max-memory 20M >estimate3.txt 2>&1
+holds "estimate says the same" cmp estimate3.txt budget.txt
+succeeds "build: what the error named" "$build/weft" build "$example/model.yaml" --emit=c -o budget.c --max-memory "${need}M" -q
+holds "build: it is the program's own limit" grep -q "max_memory = $((need * 1048576))u," budget.c/interface.c
+rm -r budget.c
 succeeds "files that run kept are good for the others" "$client" decrypt kept/output.ct --key kept
 "$whole" run "$records" --count 3 --index 40 >count.txt
 holds "run: three records" grep -q '^3 of 3 agree with the cleartext' count.txt

@@ -105,7 +105,6 @@ Test(app_answer, sizes_from_the_specification)
                                    .output_level = 0};
     struct rt_app_sizes s = rt_app_sizes(&m);
     cr_expect_eq(s.key_file, 64 + 64 + 4 * 64 + (10 + 8 + 2 + 5) * 128);
-    cr_expect_eq(s.key_memory, 2 * (10 + 8 + 2 + 5) * 128);
     cr_expect_eq(s.ciphertext_in, 64 + 64 + 3 * (64 + 4 * 128));
     cr_expect_eq(s.ciphertext_out, 64 + 64 + 2 * 128);
 }

@@ -21,7 +21,8 @@ static const struct rt_app_command encrypt = {"encrypt",
                                               "IMAGE",
                                               "encrypt an image",
                                               RT_APP_OUT | RT_APP_SECRET | RT_APP_INDEX |
-                                                  RT_APP_QUIET | RT_APP_THREADS | RT_APP_TOP,
+                                                  RT_APP_QUIET | RT_APP_THREADS | RT_APP_TOP |
+                                                  RT_APP_MEMORY,
                                               RT_APP_OUT,
                                               record};
 static const struct rt_app_command info = {"info", NULL, "facts", RT_APP_JSON, 0, record};
@@ -91,6 +92,20 @@ static const struct usage_case cases[] = {
     {{"prog", "encrypt", "--index", "99999999999999999999"},
      2,
      "--index: '99999999999999999999' is not a whole number of at least 0"},
+#define NO_SIZE(t) {{"prog", "encrypt", "--max-memory", t}, 2, "--max-memory: '" t "' is not a size such as 3G or 800M"}
+    NO_SIZE("G"),
+    NO_SIZE("-3G"),
+    NO_SIZE("3X"),
+    NO_SIZE("3Gi3"),
+    NO_SIZE("3GBB"),
+    NO_SIZE("0x10"),
+    NO_SIZE("0"),
+    NO_SIZE("0.5"),
+    NO_SIZE("nan"),
+    NO_SIZE("1e30"),
+    NO_SIZE("9999999999T"),
+    NO_SIZE("3 G"),
+    NO_SIZE("3g"),
     {{"prog", "info", "what"}, 2, "info: unexpected argument 'what'"},
     {{"prog", "info"}, 0, ""},
     {{"prog", "info", "--json"}, 0, ""},
@@ -135,6 +150,23 @@ Test(app_options, values_in_any_order)
     cr_expect_str_eq(seen.argument, "-strange");
     cr_expect_str_eq(seen.out, "x");
     cr_expect_eq(seen.top, 4);
+}
+
+Test(app_options, sizes)
+{
+    static const struct {
+        const char *text;
+        uint64_t bytes;
+    } sizes[] = {{"1", 1},         {"800M", 800u << 20},         {"3G", (uint64_t)3 << 30},
+                 {"5.5G", (uint64_t)11 << 29}, {"2KiB", 2048}, {"7KB", 7168}, {"12B", 12},
+                 {"1T", (uint64_t)1 << 40},    {"1e9", 1000000000}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        char words[][32] = {"prog", "encrypt", "a", "-o", "x", "--max-memory", "", ""};
+        strcpy(words[6], sizes[i].text);
+        cr_assert_eq(call(&safe, (const char(*)[32])words), 0, "%s", sizes[i].text);
+        cr_expect_eq(seen.max_memory, sizes[i].bytes, "%s", sizes[i].text);
+        cr_expect(seen.given & RT_APP_MEMORY);
+    }
 }
 
 Test(app_options, toy_parameters_warn_at_each_run)

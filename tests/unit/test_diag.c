@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char text[] =
@@ -153,4 +154,40 @@ Test(diag, nearest)
     memset(huge, 'k', sizeof huge - 1);
     huge[999] = '\0';
     cr_expect_null(diag_nearest(huge, words));
+}
+
+static void fail(void *ctx)
+{
+    diag_warning(NO_LOC, "beware");
+    diag_fatal(NO_LOC, "no %s", (const char *)ctx);
+}
+
+static void work(void *ctx)
+{
+    diag_warning(NO_LOC, "beware");
+    *(int *)ctx = 7;
+}
+
+Test(diag, a_try_forgets_what_failed)
+{
+    struct arena *a = arena_new();
+    char way[] = "way";
+    const char *said;
+    int done = 0;
+    char *printed = NULL;
+    size_t len = 0;
+    FILE *stream = open_memstream(&printed, &len);
+    diag_set_stream(stream);
+    cr_expect_not(diag_try(a, fail, way, &said));
+    cr_expect_str_eq(said, "warning: beware\nerror: no way\n");
+    cr_expect_eq(diag_error_count(), 0);
+    fflush(stream);
+    cr_expect_eq(len, 0, "nothing on the stream: %s", printed);
+    cr_expect(diag_try(a, work, &done, &said));
+    cr_expect_eq(done, 7);
+    fclose(stream);
+    diag_set_stream(stderr);
+    cr_expect_str_eq(printed, "warning: beware\n");
+    free(printed);
+    arena_free(a);
 }

@@ -41,9 +41,9 @@ static json_int_t sum(const json_t *list, const char *key)
     return all;
 }
 
-static json_t *estimate(const struct prog *p, const struct prog *beside)
+static json_t *estimate(const struct prog *p, struct prog *beside)
 {
-    char *text = estimate_json(p, beside);
+    char *text = estimate_json(p, (struct beside){.p = beside});
     json_error_t error;
     json_t *o = json_loads(text, JSON_REJECT_DUPLICATES, &error);
     cr_assert(o, "%s in %s", error.text, text);
@@ -57,11 +57,12 @@ Test(estimate, rows_hold_all_of_the_work)
     struct prog *p = planned(model_load(a, lenet), LAYOUT_SEARCH);
     struct prog_stats s = prog_stats(p);
     struct layer_rows rows = c_layer_rows(p, estimate_node_ns(p, a), a);
-    uint32_t rotations = 0, decompositions = 0, products = 0;
+    uint32_t rotations = 0, switches = 0, decompositions = 0, products = 0;
     double ns = 0;
     for (uint32_t i = 0; i < rows.len; i++) {
         const struct layer_row *r = &rows.row[i];
         rotations += r->rotations;
+        switches += r->key_switches;
         decompositions += r->decompositions;
         products += r->pt_products;
         ns += r->ns;
@@ -76,7 +77,8 @@ Test(estimate, rows_hold_all_of_the_work)
     cr_expect_eq(rows.row[0].loc.line, 9);
     cr_expect(rows.row[0].offsets > 1 && rows.row[0].offsets <= 64, "%u", rows.row[0].offsets);
     cr_expect_eq(rotations, s.rotations);
-    cr_expect_eq(decompositions, s.key_switches);
+    cr_expect_eq(decompositions, s.decompositions);
+    cr_expect_eq(switches, s.key_switches);
     cr_expect_eq(products, s.pt_products);
     cr_expect_float_eq(ns, cost_prog(p), 1e-6 * ns);
     for (uint32_t i = 0; i < rows.num_steps; i++) {
@@ -102,9 +104,17 @@ Test(estimate, json_adds_up)
     cr_expect_eq(sum(layers, "plaintext_products"), whole(o, "plaintext_products"));
     cr_expect_eq((json_int_t)json_array_size(keys), whole(o, "num_keys"));
     cr_expect_eq(sum(keys, "disk_bytes") + 128, whole(o, "key_bytes"));
-    cr_expect_eq(sum(keys, "memory_bytes"), whole(o, "key_bytes_memory"));
-    cr_expect_eq(whole(o, "key_bytes_memory") + whole(o, "plaintext_bytes") + whole(o, "register_bytes"),
-                 whole(o, "peak_memory_bytes"));
+    const json_t *one = json_object_get(o, "one_image");
+    json_int_t least = whole(o, "memory_one_image_bytes"), all = whole(o, "memory_all_kept_bytes");
+    cr_expect_eq(whole(one, "key_bytes") + 128, whole(o, "key_bytes"));
+    cr_expect_eq(whole(one, "plaintext_bytes") % (1 << 20), 0);
+    cr_expect_eq(whole(one, "key_bytes") + whole(one, "plaintext_bytes") + whole(one, "register_bytes") +
+                     whole(one, "other_bytes"),
+                 least);
+    cr_expect_eq(least - (json_int_t)prog_stats(p).plaintext_limb_bytes + sum(keys, "memory_bytes") / 2 +
+                     whole(o, "plaintext_bytes"),
+                 all);
+    cr_expect_eq(whole(o, "memory_server_bytes"), all, "all of it fits");
     cr_expect_eq(whole(o, "bootstraps"), 0);
     cr_expect_eq(json_array_size(json_object_get(o, "bootstrap_places")), 0);
     const json_t *layouts = json_object_get(o, "layouts"), *other = json_object_get(layouts, "multiplexed");
@@ -112,6 +122,27 @@ Test(estimate, json_adds_up)
     cr_expect(real(other, "seconds") >= real(o, "seconds"), "the search is never the slower one");
     cr_expect(whole(other, "key_switches") > 0 && whole(other, "plaintext_bytes") > 0);
     json_decref(o);
+    arena_free(a);
+}
+
+Test(estimate, a_layout_without_a_plan_says_why)
+{
+    struct arena *a = arena_new();
+    struct prog *p = planned(model_load(a, lenet), LAYOUT_SEARCH);
+    char *text = estimate_json(p, (struct beside){.why = "no ring"});
+    json_t *o = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    const json_t *other = json_object_get(json_object_get(o, "layouts"), "multiplexed");
+    cr_expect_str_eq(json_string_value(json_object_get(other, "error")), "no ring");
+    cr_expect(whole(json_object_get(json_object_get(o, "layouts"), "search"), "key_switches") > 0);
+    json_decref(o);
+    free(text);
+    char *table = NULL;
+    size_t len = 0;
+    FILE *to = open_memstream(&table, &len);
+    estimate_text(to, p, (struct beside){.why = "no ring"});
+    fclose(to);
+    cr_expect_not_null(strstr(table, "\nmultiplexed  no plan: no ring\n"), "%s", table);
+    free(table);
     arena_free(a);
 }
 

@@ -113,6 +113,8 @@ const struct rt_interface weft_interface = {
     .labels = labels,
     .error_bound = 1.16e-05,
     .depth = 2.0,
+    .max_memory = 5905580032u,
+    .memory_once = 20679872u, .memory_server = 22721344u, .memory_all = 22721344u,
 };
 /* ==== main_all.c ==== */
 /* Written by weft. */
@@ -153,9 +155,9 @@ int main(int argc, char **argv)
  *
  * Ring      N = 4096, 3 + 2 primes, log2(QP) = 250.0, INSECURE toy parameters
  * Depth     2 levels
- * Work      9 rotations, 6 decompositions, 12 plaintext products
- * Keys      8, 4.1 MB in memory
- * Memory    4 registers, 1.2 MB; 14 plaintexts, 0.0 MB
+ * Work      9 rotations, 10 key switches, 6 decompositions, 12 plaintext products
+ * Memory    20.7 MB for one image: 8 keys, 2.0 MB; 14 plaintexts, 1.0 MB; 4 registers, 1.2 MB
+ *           22.7 MB for several, 22.7 MB if all that is computed is kept
  *
  * Comments: %IR node, line of the model file, layer.
  */
@@ -183,10 +185,10 @@ static void layer_conv(rt_eval *e)
     rt_decompose(e, 0, 3);                      /* %9 square.yaml:6 conv */
     rt_key_mul(e, 2, 0, 3, 1);                  /* %10 square.yaml:6 conv */
     rt_add(e, 1, 1, 2);                         /* %11 square.yaml:6 conv */
-    rt_mod_down(e, 3, 1, 0);                    /* %12 square.yaml:6 conv */
-    rt_decompose(e, 0, 3);                      /* %13 square.yaml:6 conv */
-    rt_key_mul(e, 1, 0, 3, 8);                  /* %14 square.yaml:6 conv */
-    rt_lift(e, 0, 3);                           /* %15 square.yaml:6 conv */
+    rt_mod_down(e, 2, 1, 0);                    /* %12 square.yaml:6 conv */
+    rt_decompose(e, 0, 2);                      /* %13 square.yaml:6 conv */
+    rt_key_mul(e, 1, 0, 2, 8);                  /* %14 square.yaml:6 conv */
+    rt_lift(e, 0, 2);                           /* %15 square.yaml:6 conv */
     rt_add(e, 0, 0, 1);                         /* %16 square.yaml:6 conv */
     rt_mod_down(e, 0, 0, 1);                    /* %17 square.yaml:6 conv */
     rt_padd(e, 0, 0, 8);                        /* %18 square.yaml:6 conv */
@@ -194,21 +196,21 @@ static void layer_conv(rt_eval *e)
 
 static void layer_square(rt_eval *e)
 {
-    rt_mul(e, 3, 0, 0);                         /* %19 square.yaml:7 square */
-    rt_decompose(e, 1, 3);                      /* %20 square.yaml:7 square */
-    rt_key_mul(e, 0, 1, 3, 0);                  /* %21 square.yaml:7 square */
-    rt_mod_down(e, 3, 0, 0);                    /* %22 square.yaml:7 square */
+    rt_mul(e, 1, 0, 0);                         /* %19 square.yaml:7 square */
+    rt_decompose(e, 2, 1);                      /* %20 square.yaml:7 square */
+    rt_key_mul(e, 0, 2, 1, 0);                  /* %21 square.yaml:7 square */
+    rt_mod_down(e, 2, 0, 0);                    /* %22 square.yaml:7 square */
 }
 
 static void layer_last(rt_eval *e)
 {
-    rt_decompose(e, 2, 3);                      /* %23 square.yaml:9 last */
+    rt_decompose(e, 3, 2);                      /* %23 square.yaml:9 last */
     static const uint32_t out_27[] = {1};
     static const struct rt_baby baby_27[] = {
-        {2, 3, 2046},                           /* %25 = key_mul of %22 */
-        {2, 3, 2047},                           /* %26 = key_mul of %22 */
+        {3, 2, 2046},                           /* %25 = key_mul of %22 */
+        {3, 2, 2047},                           /* %26 = key_mul of %22 */
         {UINT32_MAX, 0, 0},                     /* %21 */
-        {2, 3, 1},                              /* %24 = key_mul of %22 */
+        {3, 2, 1},                              /* %24 = key_mul of %22 */
     };
     static const uint32_t plain_27[] = {
         /* %27 */
@@ -216,8 +218,8 @@ static void layer_last(rt_eval *e)
     };
     rt_transform(e, out_27, 1, baby_27, 4, plain_27); /* %27 square.yaml:9 last */
     rt_mod_down(e, 1, 1, 0);                    /* %28 square.yaml:9 last */
-    rt_decompose(e, 3, 1);                      /* %29 square.yaml:9 last */
-    rt_key_mul(e, 0, 3, 1, 4);                  /* %30 square.yaml:9 last */
+    rt_decompose(e, 2, 1);                      /* %29 square.yaml:9 last */
+    rt_key_mul(e, 0, 2, 1, 4);                  /* %30 square.yaml:9 last */
     rt_lift(e, 1, 1);                           /* %31 square.yaml:9 last */
     rt_add(e, 1, 1, 0);                         /* %32 square.yaml:9 last */
     rt_mod_down(e, 1, 1, 1);                    /* %33 square.yaml:9 last */
