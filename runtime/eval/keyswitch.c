@@ -115,9 +115,11 @@ void rt_eval_switch(const struct eval_switch *s)
     size_t piece = r->n < EVAL_KEY_PIECE ? r->n : EVAL_KEY_PIECE;
     size_t pieces = r->n / piece;
     size_t slices = s->e->slices;
+    atomic_size_t next = 0;
     SYS_PARALLEL_FOR
     for (size_t slice = 0; slice < slices; slice++) {
-        for (size_t i = slice; i < limbs * pieces; i += slices) {
+        size_t i;
+        while ((i = sys_next(&next)) < limbs * pieces) {
             switch_piece(s, i / pieces, i % pieces * piece, piece,
                          s->e->expanded + slice * s->e->expanded_words);
         }

@@ -390,9 +390,11 @@ static void do_group(struct transform *t, size_t first, size_t end)
     }
     t->log_tile = r->n < tile ? r->log_n : core_log2((uint32_t)tile);
     size_t tiles = r->n >> t->log_tile;
+    atomic_size_t next = first * tiles;
     SYS_PARALLEL_FOR
     for (size_t s = 0; s < e->slices; s++) {
-        for (size_t i = first * tiles + s; i < end * tiles; i += e->slices) {
+        size_t i;
+        while ((i = sys_next(&next)) < end * tiles) {
             do_tile(t, i / tiles, i % tiles << t->log_tile, e->tiles + s * EVAL_TILE_ROOM,
                     e->expanded + s * e->expanded_words);
         }

@@ -31,7 +31,6 @@
  */
 #include "ring.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 /* Source limbs stand this many words further apart than N, so that equal columns of them do not all
@@ -179,11 +178,7 @@ static size_t work_words(const struct ring *r, unsigned slices)
     return slices * K_CONVERT_GROUP * r->n;
 }
 
-/*
- * Runs item(context, i, work) for i < items. There are `slices` loops, each with memory of its own
- * for work; they take the next item from a common counter, for an even load. Which loop runs an item
- * makes no difference to its result.
- */
+/* Runs item(context, i, work) for i < items. There are `slices` loops, each with memory of its own. */
 typedef void work_item(const void *context, size_t i, uint64_t *work);
 
 static void run_items(const struct ring *r, work_item *item, const void *context, size_t items,
@@ -193,7 +188,7 @@ static void run_items(const struct ring *r, work_item *item, const void *context
     SYS_PARALLEL_FOR
     for (unsigned slice = 0; slice < slices; slice++) {
         size_t i;
-        while ((i = atomic_fetch_add_explicit(&next, 1, memory_order_relaxed)) < items) {
+        while ((i = sys_next(&next)) < items) {
             item(context, i, work + work_words(r, slice));
         }
     }

@@ -7,6 +7,7 @@
  * Nothing here knows what a polynomial is.
  */
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -95,6 +96,15 @@ void sys_expand(void *out, size_t bytes, const uint8_t seed[SYS_SEED_BYTES], uin
 #else
 #define SYS_PARALLEL_FOR
 #endif
+
+/*
+ * The next item of a common counter, for loops with memory of their own: each takes items until there
+ * are no more, so that one whose core has other work to do does fewer.
+ */
+static inline size_t sys_next(atomic_size_t *next)
+{
+    return atomic_fetch_add_explicit(next, 1, memory_order_relaxed);
+}
 
 /* Threads that a parallel loop will use; 1 without OpenMP. */
 int sys_threads(void);
