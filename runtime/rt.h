@@ -213,6 +213,7 @@ void rt_check(rt_eval *e, uint32_t reg, uint32_t point);
  * `out` may equal an input unless said otherwise. */
 
 void rt_decompose(rt_eval *e, uint32_t out, uint32_t in);                      /* out != in */
+/* base is what the digits were made of, unchanged since: they leave out what it holds */
 void rt_key_mul(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base, int64_t by); /* by 0: relinearise; out != inputs */
 void rt_lift(rt_eval *e, uint32_t out, uint32_t in);
 void rt_mod_down(rt_eval *e, uint32_t out, uint32_t in, uint32_t drop);

@@ -191,6 +191,7 @@ struct eval_switch {
     const uint64_t *base[2]; /* over q_0 .. q_level, times c; NULL: nothing to add */
     const uint64_t *c, *cs;  /* [level + 1] with Shoup words: the product of the primes p of b */
     const uint64_t *digit;   /* polynomials over b, one after the other */
+    const uint64_t *own;     /* what the digits were made of, or NULL: a digit's own limbs are there only */
     unsigned digits;
     struct ring_basis b;
     uint64_t *out; /* two polynomials over b */

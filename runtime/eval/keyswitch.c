@@ -64,6 +64,9 @@ struct k_switch rt_eval_switch_limb(const struct eval_switch *s, size_t limb,
     for (unsigned j = 0; j < s->digits; j++) {
         digit[j] = s->digit + j * words + limb * r->n;
     }
+    if (s->own != NULL && limb <= s->b.level) {
+        digit[limb / s->e->ctx->alpha] = s->own + limb * r->n;
+    }
     struct k_switch k = {.digit = digit,
                          .key = {key->b + key_limb * key->shape.digits * r->n,
                                  key->a != NULL ? key->a + key_limb * key->shape.digits * r->n
@@ -161,6 +164,7 @@ static void key_mul(rt_eval *e, const char *op, uint32_t out, uint32_t digits, u
     s.b = eval_basis(e, d);
     s.digits = ring_digits(s.b.level, e->ctx->alpha);
     s.digit = d->at;
+    s.own = x->at + (three ? 2 : 1) * rt_eval_part_words(e, x->kind, x->level);
     s.out = z->at;
     /* What passes through the caches meanwhile is mostly keys and digits: 3 words for each digit. */
     size_t traffic = (3 * (size_t)s.digits + 2) * ring_words(e->ctx->ring, s.b) * sizeof(uint64_t);

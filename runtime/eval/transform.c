@@ -176,6 +176,7 @@ static struct operand operand_of(rt_eval *e, const struct rt_baby *y)
                                    .b = {(unsigned)x->level, e->ctx->ring->n_p}};
         if (rotated) {
             o.s.digit = e->regs[y->digits].at;
+            o.s.own = x->at + rt_eval_part_words(e, EVAL_CT, x->level);
             o.s.digits = ring_digits((unsigned)x->level, e->ctx->alpha);
         } else {
             o.s.digit = x->at + rt_eval_part_words(e, EVAL_RAISED, x->level);

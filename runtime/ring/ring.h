@@ -235,7 +235,8 @@ size_t ring_rescale_scratch_words(const struct ring *r, unsigned level, unsigned
  * time, each with working memory of its own in scratch.
  *
  * ring_decompose: ring_mod_up of every digit of at most alpha primes of x, which has level b.level;
- * digit j at out + j * ring_words(b).
+ * digit j at out + j * ring_words(b). Its own limbs, those of primes j * alpha and following, are not
+ * written: they are those of x, and a copy would be a sixth of the traffic.
  * ring_mod_down_parts: ring_mod_down of x[i] to out[i], i < parts <= RING_MAX_PARTS. out[i] may be
  * x[i]; otherwise outputs are disjoint from inputs.
  */

@@ -206,22 +206,15 @@ struct mod_up {
     bool far;
 };
 
-/*
- * For digit j = i % digits: first its own limbs, which are copied, then, group after group, those of
- * the other primes of b.
- */
+/* Of digit i % digits a group of the limbs that are not its own. */
 static void mod_up_item(const void *context, size_t i, uint64_t *work)
 {
     const struct mod_up *u = context;
     const struct ring *r = u->r;
     const struct source *s = &u->source[i % u->digits];
     uint64_t *out = u->out + i % u->digits * ring_words(r, u->b);
-    if (i < u->digits) {
-        memcpy(out + s->prime[0] * r->n, s->x, s->count * r->n * sizeof *out);
-        return;
-    }
     size_t targets = ring_limbs(u->b) - s->count;
-    size_t at = (i / u->digits - 1) * u->group;
+    size_t at = i / u->digits * u->group;
     struct conversion c;
     conversion_start(&c, r, s, u->far);
     for (size_t end = at + u->group; at < end && at < targets; at++) {
@@ -243,7 +236,7 @@ static void mod_up_all(const struct mod_up *u, uint64_t *work, unsigned slices)
         targets = t > targets ? t : targets;
     }
     size_t groups = (targets + u->group - 1) / u->group;
-    run_items(r, mod_up_item, u, (1 + groups) * u->digits, work, slices);
+    run_items(r, mod_up_item, u, groups * u->digits, work, slices);
 }
 
 /* The source of limbs first .. first + count - 1 of x, level at least first + count - 1. */
@@ -264,6 +257,7 @@ void ring_mod_up(const struct ring *r, uint64_t *out, const uint64_t *x, struct 
     struct source s;
     digit_source(&s, r, x, first, count, scratch);
     struct mod_up u = {r, &s, 1, out, b, group_size(r, ring_limbs(b), 1), false};
+    memcpy(out + first * r->n, s.x, count * r->n * sizeof *out);
     mod_up_all(&u, scratch + source_words(r, count), 1);
 }
 
