@@ -81,7 +81,7 @@ $(BUILD)/bench/%/model.c $(BUILD)/bench/%/interface.c $(BUILD)/bench/%/model.dat
 	@echo '  weft $<'
 	$(Q)$(BUILD)/weft build $< --emit=c --quiet -o $(@D)
 # whose calls tests/bench/boot_count.c counts
-BOOT_OPS  := decompose key_mul conj_mul mod_down rescale mul pmac encapsulate mod_raise raised_mul transform
+BOOT_OPS  := decompose key_mul key_mul_add conj_mul mod_down rescale mul pmac encapsulate mod_raise raised_mul transform
 $(BOOT_OBJ): $(BUILD)/bench/%.o: $(BUILD)/bench/%.c
 	$(Q)$(CC) $(CSTD) $(OPT) $(WARN) -Iruntime $(foreach o,$(BOOT_OPS),-Drt_$o=boot_$o) -Dweft_program=$(notdir $(@D))_program -Dweft_interface=$(notdir $(@D))_interface -c $< -o $@
 $(BUILD)/obj/tests/bench/boots.o: CPPFLAGS += -DBENCH_BOOTS='"$(BUILD)/bench"'

@@ -220,6 +220,8 @@ void rt_mod_down(rt_eval *e, uint32_t out, uint32_t in, uint32_t drop);
 void rt_rescale(rt_eval *e, uint32_t out, uint32_t in, uint32_t drop);
 void rt_drop_to(rt_eval *e, uint32_t out, uint32_t in, int32_t level);
 void rt_raise_scale(rt_eval *e, uint32_t out, uint32_t in, int64_t times);     /* 1 <= times < 2^50 */
+/* out += the result of rt_key_mul; out: CTX of its level and scale, none of the inputs */
+void rt_key_mul_add(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base, int64_t by);
 void rt_add(rt_eval *e, uint32_t out, uint32_t a, uint32_t b);
 void rt_sub(rt_eval *e, uint32_t out, uint32_t a, uint32_t b);
 void rt_mul(rt_eval *e, uint32_t out, uint32_t a, uint32_t b);                 /* 3 parts; out != inputs */

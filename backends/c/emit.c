@@ -88,11 +88,39 @@ static void emit_rt_decompose(struct emitter *e, uint32_t i, const struct node *
     line(e, i, "rt_decompose(e, %u, %u);", out, in);
 }
 
+/*
+ * Is the only use of key product i the next node, which adds it to a value whose register it takes over?
+ * The product never needs to be in memory by itself then. The other operand in *sum.
+ */
+static bool is_added(const struct emitter *e, uint32_t i, uint32_t *sum)
+{
+    const struct nodes *nodes = e->nodes;
+    if (i + 1 >= nodes->len)
+        return false;
+    const struct node *n = &nodes->at[i], *next = n + 1;
+    if (n->op != OP_key_mul || node_int_or(n, KEY_conjugate, 0) || node_attr(n, KEY_group) ||
+        next->op != OP_add || next->num_args != 2 || node_attr(next, KEY_group))
+        return false;
+    bool first = next->args[0] == i;
+    *sum = next->args[first];
+    if (next->args[!first] != i || *sum == i || next->reg != nodes->at[*sum].reg ||
+        next->type.level != n->type.level || nodes->at[*sum].type.level != n->type.level)
+        return false;
+    for (uint32_t k = i + 2; k < nodes->len; k++)
+        for (uint32_t a = 0; a < nodes->at[k].num_args; a++)
+            if (nodes->at[k].args[a] == i)
+                return false;
+    return true;
+}
+
 static void emit_rt_key_mul(struct emitter *e, uint32_t i, const struct node *n, uint32_t out,
                             uint32_t in)
 {
-    uint32_t base = reg_of(e, n->args[1]);
-    if (node_int_or(n, KEY_conjugate, 0))
+    uint32_t base = reg_of(e, n->args[1]), sum;
+    if (is_added(e, i, &sum))
+        line(e, i, "rt_key_mul_add(e, %u, %u, %u, %" PRId64 ");", reg_of(e, sum), in, base,
+             node_int_or(n, KEY_by, 0));
+    else if (node_int_or(n, KEY_conjugate, 0))
         line(e, i, "rt_conj_mul(e, %u, %u, %u);", out, in, base);
     else
         line(e, i, "rt_key_mul(e, %u, %u, %u, %" PRId64 ");", out, in, base,
@@ -179,6 +207,9 @@ static void emit_rt_add(struct emitter *e, uint32_t i, const struct node *n, uin
         line(e, i, "rt_drop_to(e, %u, %u, %d);", out, in, n->type.level);
         return;
     }
+    uint32_t sum;
+    if (i > 0 && is_added(e, i - 1, &sum))
+        return;
     uint32_t *reg = arena_array(e->a, n->num_args, sizeof *reg), first = 0;
     for (uint32_t k = 0; k < n->num_args; k++) {
         reg[k] = reg_of(e, n->args[k]);

@@ -195,6 +195,7 @@ struct eval_switch {
     unsigned digits;
     struct ring_basis b;
     uint64_t *out; /* two polynomials over b */
+    bool accumulate; /* what is in out is added */
     bool far;
 };
 void rt_eval_switch(const struct eval_switch *s);

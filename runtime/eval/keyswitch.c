@@ -76,6 +76,7 @@ struct k_switch rt_eval_switch_limb(const struct eval_switch *s, size_t limb,
                          .g = key->galois,
                          .g_inverse = key->inverse,
                          .log_n = r->log_n,
+                         .accumulate = s->accumulate,
                          .far = s->far};
     if (limb <= s->b.level) {
         k.base[0] = s->base[0] + limb * r->n;
@@ -129,8 +130,24 @@ void rt_eval_switch(const struct eval_switch *s)
     }
 }
 
+/* The register of a key product; NULL: a mistake is kept. */
+static struct eval_reg *key_mul_out(rt_eval *e, const char *op, uint32_t out,
+                                    const struct eval_reg *x, bool accumulate)
+{
+    if (!accumulate) {
+        return rt_eval_out(e, op, out, EVAL_CTX, x->level);
+    }
+    const struct eval_reg *z = rt_eval_in(e, op, out, 1u << EVAL_CTX);
+    if (z != NULL && (z->level != x->level || !core_same_scale(z->scale, x->scale))) {
+        rt_eval_mistake(e, op, "the sum is at level %d and scale %.17g, the product at %d and %.17g",
+                        z->level, z->scale, x->level, x->scale);
+        return NULL;
+    }
+    return z == NULL ? NULL : &e->regs[out];
+}
+
 static void key_mul(rt_eval *e, const char *op, uint32_t out, uint32_t digits, uint32_t base,
-                    enum rt_key_kind kind, int64_t by)
+                    enum rt_key_kind kind, int64_t by, bool accumulate)
 {
     bool three = kind == RT_KEY_RELINEARISE;
     const struct eval_reg *d = rt_eval_in(e, op, digits, 1u << EVAL_DIGITS);
@@ -150,7 +167,7 @@ static void key_mul(rt_eval *e, const char *op, uint32_t out, uint32_t digits, u
         rt_eval_mistake(e, op, "result and operand share register %u", out);
         return;
     }
-    struct eval_reg *z = rt_eval_out(e, op, out, EVAL_CTX, x->level);
+    struct eval_reg *z = key_mul_out(e, op, out, x, accumulate);
     if (z == NULL) {
         return;
     }
@@ -166,6 +183,7 @@ static void key_mul(rt_eval *e, const char *op, uint32_t out, uint32_t digits, u
     s.digit = d->at;
     s.own = x->at + (three ? 2 : 1) * rt_eval_part_words(e, x->kind, x->level);
     s.out = z->at;
+    s.accumulate = accumulate;
     /* What passes through the caches meanwhile is mostly keys and digits: 3 words for each digit. */
     size_t traffic = (3 * (size_t)s.digits + 2) * ring_words(e->ctx->ring, s.b) * sizeof(uint64_t);
     s.far = traffic > 3 * RING_FAR_BYTES;
@@ -175,12 +193,19 @@ static void key_mul(rt_eval *e, const char *op, uint32_t out, uint32_t digits, u
 
 void rt_key_mul(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base, int64_t by)
 {
-    key_mul(e, "rt_key_mul", out, digits, base, by == 0 ? RT_KEY_RELINEARISE : RT_KEY_ROTATE, by);
+    key_mul(e, "rt_key_mul", out, digits, base, by == 0 ? RT_KEY_RELINEARISE : RT_KEY_ROTATE, by,
+            false);
+}
+
+void rt_key_mul_add(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base, int64_t by)
+{
+    key_mul(e, "rt_key_mul_add", out, digits, base, by == 0 ? RT_KEY_RELINEARISE : RT_KEY_ROTATE,
+            by, true);
 }
 
 void rt_conj_mul(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base)
 {
-    key_mul(e, "rt_conj_mul", out, digits, base, RT_KEY_CONJUGATE, 0);
+    key_mul(e, "rt_conj_mul", out, digits, base, RT_KEY_CONJUGATE, 0, false);
 }
 
 /* In place the parts grow and the second moves up, so it goes first, through e->poly. */

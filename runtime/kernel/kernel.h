@@ -71,6 +71,7 @@ struct k_switch {
     unsigned log_n;
     size_t origin; /* the index that word 0 of the outputs has in the limb */
     const uint64_t *next[2]; /* stretches of a key that are wanted after these, or NULL: a hint */
+    bool accumulate; /* add to what is in the outputs, canonical */
     bool far; /* the result will not be used while it is in cache: a hint */
 };
 
@@ -189,7 +190,8 @@ struct kernels {
     /*
      * Both parts of one limb of a key switch: for parts h = 0, 1 and first <= i < first + n
      *     s_h[i] = base_h[i] c + sum_t digit[t][i] key_{t,h}[i] 2^-52 mod q,
-     *     out_h[j - origin] = s_h[i] where perm(j) = i (see gather; for g = 1, j = i).
+     *     out_h[j - origin] = (accumulate ? out_h[j - origin] : 0) + s_h[i] mod q
+     * where perm(j) = i (see gather; for g = 1, j = i).
      * out_h is that stretch of a limb, from origin, where the n words are written; disjoint from all
      * inputs. first and n are multiples of K_KEY_BLOCK, or 0 and N < K_KEY_BLOCK.
      */

@@ -322,8 +322,10 @@ static void key_mac_ref(uint64_t *out0, uint64_t *out1, const struct k_switch *s
                 sum1 += (sys_u128)d * a[t * block + v];
             }
             size_t j = to + brv3[(e / eighth + s->g_inverse * brv3[v]) % 8] - s->origin;
-            out0[j] = key_word(sum0, s->base[0], i + v, s, m);
-            out1[j] = key_word(sum1, s->base[1], i + v, s, m);
+            uint64_t w0 = key_word(sum0, s->base[0], i + v, s, m);
+            uint64_t w1 = key_word(sum1, s->base[1], i + v, s, m);
+            out0[j] = s->accumulate ? mod_add(out0[j], w0, m->q) : w0;
+            out1[j] = s->accumulate ? mod_add(out1[j], w1, m->q) : w1;
         }
     }
 }

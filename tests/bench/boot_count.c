@@ -16,6 +16,7 @@
 /* The generated sources call these by the names of rt.h. */
 void boot_decompose(rt_eval *e, uint32_t out, uint32_t in);
 void boot_key_mul(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base, int64_t by);
+void boot_key_mul_add(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base, int64_t by);
 void boot_conj_mul(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base);
 void boot_mod_down(rt_eval *e, uint32_t out, uint32_t in, uint32_t drop);
 void boot_rescale(rt_eval *e, uint32_t out, uint32_t in, uint32_t drop);
@@ -113,6 +114,12 @@ void boot_key_mul(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base, int6
 {
     key_product(e, e->regs[digits].level, digits_of(e, digits));
     rt_key_mul(e, out, digits, base, by);
+}
+
+void boot_key_mul_add(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base, int64_t by)
+{
+    key_product(e, e->regs[digits].level, digits_of(e, digits));
+    rt_key_mul_add(e, out, digits, base, by);
 }
 
 void boot_conj_mul(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base)

@@ -133,13 +133,19 @@ static void check_key_mac(unsigned log_n, size_t terms, size_t key_terms, unsign
                          .g = galois,
                          .g_inverse = inverse_of(galois, log_n),
                          .log_n = log_n,
+                         .accumulate = random_below(g, 2) == 0,
                          .far = far};
     struct buffer want[2] = {buffer_new(n, 0), buffer_new(n, 0)};
+    struct buffer before[2] = {buffer_new(n, 0), buffer_new(n, 0)};
+    for (size_t part = 0; part < 2; part++) {
+        fill(before[part], m.q, kind, g);
+    }
     for (size_t part = 0; part < 2; part++) {
         for (size_t j = 0; j < n; j++) {
             uint64_t e = galois * (2 * (uint64_t)mod_bitrev((uint32_t)j, log_n) + 1) % (2 * n);
             size_t i = mod_bitrev((uint32_t)(e / 2), log_n);
             uint64_t sum = s.base[part] != NULL ? mulmod(s.base[part][i], c, m.q) : 0;
+            sum = (sum + (s.accumulate ? before[part].p[j] : 0)) % m.q;
             for (size_t t = 0; t < terms; t++) {
                 sum = (sum + mulmod(digit[t][i], keys.p[(2 * t + part) * n + i], m.q)) % m.q;
             }
@@ -152,6 +158,9 @@ static void check_key_mac(unsigned log_n, size_t terms, size_t key_terms, unsign
         size_t odd = random_below(g, 2); /* unaligned: far must do no harm */
         struct buffer out[2] = {buffer_new(n, odd), buffer_new(n, 0)};
         size_t cut = n <= K_KEY_BLOCK ? n : random_below(g, n / K_KEY_BLOCK + 1) * K_KEY_BLOCK;
+        for (size_t part = 0; part < 2; part++) {
+            memcpy(out[part].p, before[part].p, n * sizeof(uint64_t));
+        }
         k.key_mac(out[0].p, out[1].p, &s, 0, cut, &m);
         if (cut < n) {
             k.key_mac(out[0].p, out[1].p, &s, cut, n - cut, &m);
@@ -171,6 +180,7 @@ static void check_key_mac(unsigned log_n, size_t terms, size_t key_terms, unsign
             part.key[1] += part.a_first * key_terms;
             for (size_t h = 0; h < 2; h++) {
                 memset(out[h].p, 0xff, n * sizeof(uint64_t));
+                memcpy(out[h].p, before[h].p + at, tile * sizeof(uint64_t));
             }
             k.key_mac(out[0].p, out[1].p, &part, from, tile, &m);
             for (size_t h = 0; h < 2; h++) {
@@ -181,7 +191,7 @@ static void check_key_mac(unsigned log_n, size_t terms, size_t key_terms, unsign
         sys_free(out[0].base);
         sys_free(out[1].base);
     }
-    struct buffer all[] = {digits, keys, stream, base, want[0], want[1]};
+    struct buffer all[] = {digits, keys, stream, base, want[0], want[1], before[0], before[1]};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         sys_free(all[i].base);
     }

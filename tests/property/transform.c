@@ -144,11 +144,26 @@ static struct rt_baby draw_baby(const struct bed *d, int32_t level, uint64_t *ra
     }
 }
 
+/* rt_key_mul_add against the sum of two products that are equal. */
+static void check_key_mul_add(rt_eval *e, uint32_t product, const struct rt_baby *y)
+{
+    rt_key_mul(e, SUM, y->digits, y->base, y->by);
+    rt_key_mul_add(e, SUM, y->digits, y->base, y->by);
+    rt_add(e, TERM, product, product);
+    cr_assert_eq(e->error.status, RT_OK, "%s", e->error.text);
+    const struct eval_reg *got = &e->regs[SUM];
+    size_t words = 2 * rt_eval_part_words(e, EVAL_CTX, got->level);
+    for (size_t i = 0; i < words; i++) {
+        cr_assert_eq(got->at[i], e->regs[TERM].at[i], "rt_key_mul_add: word %zu", i);
+    }
+}
+
 /* Register `out`: what the operand stands for. */
 static uint32_t separate(rt_eval *e, uint32_t out, const struct rt_baby *y)
 {
     if (y->digits != UINT32_MAX) {
         rt_key_mul(e, out, y->digits, y->base, y->by);
+        check_key_mul_add(e, out, y);
     } else if (y->base == RAISED) {
         rt_raised_mul(e, out, RAISED, y->by);
     } else if (y->base < D0) {

@@ -73,8 +73,10 @@ static void key_mac_avx2(uint64_t *out0, uint64_t *out1, const struct k_switch *
             const uint64_t(*lane)[8];
             size_t j = place_of(&p, i + v, &lane) - s->origin;
             for (size_t d = 0; d < 8; d++) {
-                out0[j + d] = sum[0][v + (*lane)[d]];
-                out1[j + d] = sum[1][v + (*lane)[d]];
+                uint64_t w0 = sum[0][v + (*lane)[d]];
+                uint64_t w1 = sum[1][v + (*lane)[d]];
+                out0[j + d] = s->accumulate ? mod_add(out0[j + d], w0, m->q) : w0;
+                out1[j + d] = s->accumulate ? mod_add(out1[j + d], w1, m->q) : w1;
             }
         }
     }

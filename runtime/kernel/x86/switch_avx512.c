@@ -66,9 +66,10 @@ INLINE void sums_start(struct sums *a, const struct k_switch *s, size_t i, const
 }
 
 INLINE void key_mac_loop(uint64_t *const out[2], const struct k_switch *s, size_t first, size_t n,
-                         const struct modulus *m, bool far)
+                         const struct modulus *m, bool accumulate, bool far)
 {
     struct mont r = mont_of(m);
+    vec q = all(m->q);
     struct place p;
     place_start(&p, s, first);
     for (size_t i = first; i < first + n; i += K_KEY_BLOCK) {
@@ -104,7 +105,12 @@ INLINE void key_mac_loop(uint64_t *const out[2], const struct k_switch *s, size_
             vec lane = load(*lanes);
             for (size_t part = 0; part < 2; part++) {
                 vec w = mont_reduce(a.hi[part][v], a.lo[part][v], &r);
-                store_far(out[part] + j, _mm512_permutexvar_epi64(lane, w), far);
+                w = _mm512_permutexvar_epi64(lane, w);
+                if (accumulate) {
+                    w = _mm512_add_epi64(w, load(out[part] + j));
+                    w = _mm512_min_epu64(w, _mm512_sub_epi64(w, q));
+                }
+                store_far(out[part] + j, w, far);
             }
         }
     }
@@ -120,11 +126,13 @@ static void key_mac_avx512(uint64_t *out0, uint64_t *out1, const struct k_switch
         return;
     }
     uint64_t *const out[2] = {out0, out1};
-    if (s->far && aligned(out0) && aligned(out1)) {
-        key_mac_loop(out, s, first, n, m, true);
+    if (s->accumulate) { /* the result's lines come through the caches anyway */
+        key_mac_loop(out, s, first, n, m, true, false);
+    } else if (s->far && aligned(out0) && aligned(out1)) {
+        key_mac_loop(out, s, first, n, m, false, true);
         _mm_sfence();
     } else {
-        key_mac_loop(out, s, first, n, m, false);
+        key_mac_loop(out, s, first, n, m, false, false);
     }
 }
 
