@@ -42,8 +42,18 @@ const struct nodes *sim_reference_nodes(const struct prog *p);
 /* The reference network (prog.reference, or an nn-stage program itself) straight from the definitions. */
 void sim_reference(struct prog *p, const double *image, double *result);
 
-/* Predicted bound of |result - clear result|: six standard deviations of the noise simulation over
- * `trials` images, the images drawn uniformly from the input range (fixed seed) unless given. */
+/* What `count` images give on the reference network, and the first `trials` of them with noise (ckks). Images
+ * are drawn uniformly from the input range (fixed seed) where none are given. */
+struct sim_trials {
+    uint32_t outputs, count, trials;
+    double **clear, **noisy; /* [count], [trials] */
+};
+struct sim_trials sim_trials(struct prog *p, const double *const *images, uint32_t count,
+                             uint32_t trials, struct arena *a);
+/* Predicted bound of |result - clear result|: six standard deviations of the result that is most wrong; 0: not
+ * known, some left the range of numbers */
+double sim_trials_bound(const struct sim_trials *t);
+/* Both, of `trials` images */
 double sim_error_bound(struct prog *p, const double *const *images, uint32_t trials);
 
 /* ---- c/ ------------------------------------------------------------------------------------- */
@@ -62,7 +72,7 @@ struct c_output {
  * weft_interface` (interface_c) and `const struct rt_clear_program weft_clear` (clear_c; its `run` is
  * NULL when the program carries no reference network).
  */
-void c_emit(struct prog *p, const double *node_ns, struct c_output *out, struct arena *a);
+void c_emit(struct prog *p, const struct node_ns *node_ns, struct c_output *out, struct arena *a);
 
 /*
  * What the layers of a ckks program take. A row is a layer, or the bootstraps after it; steps are the
@@ -72,7 +82,7 @@ struct layer_row {
     const char *layer; /* "program": nodes of no layer */
     struct loc loc;
     bool bootstrap;
-    double ns;                     /* predicted; 0 without node_ns */
+    struct node_ns ns;             /* predicted; 0 without node_ns */
     int32_t level_in, level_out;
     double scale_bits;             /* log2 of the scale of the result */
     uint32_t rotations;
@@ -93,7 +103,7 @@ struct layer_rows {
     struct layer_step *step;
     uint32_t len, num_steps;
 };
-struct layer_rows c_layer_rows(const struct prog *p, const double *node_ns, struct arena *a);
+struct layer_rows c_layer_rows(const struct prog *p, const struct node_ns *node_ns, struct arena *a);
 
 /* ---- dot/ ----------------------------------------------------------------------------------- */
 void dot_emit(const struct prog *p, struct str *out);

@@ -5,8 +5,6 @@
 #include "backends.h"
 #include "passes.h"
 
-enum { BOUND_TRIALS = 4 }; /* pictures */
-
 static void write_text(struct driver *d, const struct str *s)
 {
     file_write(d->cli->output ? d->cli->output : "-", s->s, s->len);
@@ -21,30 +19,14 @@ static struct prog *run_to(struct driver *d, struct prog *p, uint32_t next, enum
         diag_fatal(NO_LOC, "%s is at stage %s, past the stage %s that was asked for", d->cli->input,
                    stage_name(p->stage), stage_name(s));
     }
-    return driver_run(d, p, next, *last);
-}
-
-/* On pictures of --images, else on random ones (which may drive polynomials out of their range). */
-static double predicted_error(struct driver *d, struct prog *p)
-{
-    const double *x[BOUND_TRIALS];
-    if (!d->cli->images) {
-        return sim_error_bound(p, NULL, BOUND_TRIALS);
-    }
-    struct images images = images_open(&p->model, d->cli->images, BOUND_TRIALS);
-    for (uint64_t i = 0; i < images.len; i++) {
-        double *values = arena_array(d->a, images.pixels, sizeof *values);
-        images_get(&images, &p->model, i, values);
-        x[i] = values;
-    }
-    return sim_error_bound(p, x, (uint32_t)images.len);
+    return *last == num_passes - 1 ? driver_compile(d, p, next) : driver_run(d, p, next, *last);
 }
 
 static void build_program(struct driver *d, struct prog *p)
 {
     const struct cli *c = d->cli;
-    if (p->error_bound == 0) {
-        p->error_bound = predicted_error(d, p);
+    if (p->error_bound == 0 && !p->agreement.judged) {
+        judge_precision(d, p);
     }
     struct c_output out;
     c_emit(p, estimate_node_ns(p, d->a), &out, d->a);

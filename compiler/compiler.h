@@ -12,13 +12,15 @@
  *     graph.c     names -> edges; cycles, forward references, what the output needs
  *     layers.c    the table of operators; attrs.c and tensors.c read a layer's keys and weights
  *     ops_*.c     one builder an operator
- *     main.c      subcommands; opts.c, driver.c, build.c, link.c, opt.c, simulate.c, ranges.c, report.c
+ *     main.c      subcommands; opts.c, driver.c, build.c, link.c, opt.c, simulate.c, ranges.c, report.c, tiers.c
  *
  * Only the second group sees passes and backends.
  */
 
 #include "base/base.h"
 #include "ir.h"
+
+struct sim_trials; /* backends.h */
 
 /* ---- yaml.c: the tree ----------------------------------------------------------------------- */
 
@@ -292,6 +294,7 @@ struct cli {
     const char *cc;     /* --cc, or NULL */
     const char *keep_c; /* --keep-c, or NULL */
     int64_t limit;      /* images to simulate; 0: all */
+    double agreement;   /* --agreement in percent; 0: not given */
 };
 /* One line for the list of commands. */
 const char *cli_summary(enum command command);
@@ -345,6 +348,21 @@ void calibrate(const struct driver *d, struct prog *p);
 /* The first pictures of --images, or random ones, as the network sees them */
 const double **sample_pictures(const struct driver *d, const struct model *m, uint32_t most,
                                uint32_t *count);
+
+/* agreement.c: the expected share of answers that noise changes; NaN where it is not known */
+double agreement_changed(const struct sim_trials *t);
+double agreement_mean_tail(double z); /* of a Gaussian's upper tail over [0, z] */
+
+/* tiers.c: all passes from `next` on, and the precision that --agreement asks for where it was left open: d gets the
+ * options that were chosen. Judged on --images only, unless --agreement was given. */
+struct prog *driver_compile(struct driver *d, struct prog *p, uint32_t next);
+/* Error bound and agreement of a finished program, on --images or on random ones */
+void judge_precision(const struct driver *d, struct prog *p);
+uint32_t precision_bits(const struct prog *p);
+uint32_t boot_precision_bits(const struct prog *p); /* 0: no bootstraps */
+/* "99.98 %" */
+const char *agreement_percent(double changed, struct arena *a);
+void report_precision(FILE *to, const struct prog *p);
 
 /* checkpoints.c: finds where the program has the tensors of its packed network, and how wrong they may be */
 void find_checkpoints(const struct driver *d, struct prog *p);
@@ -423,7 +441,7 @@ void report_plan(FILE *to, const struct prog *p);
 void report_build(FILE *to, const struct prog *p, const struct cli *c, double seconds);
 
 /* estimate.c: what a program will take, read off the program as ckks_regs left it */
-double *estimate_node_ns(const struct prog *p, struct arena *a); /* predicted time of every node */
+struct node_ns *estimate_node_ns(const struct prog *p, struct arena *a); /* predicted time of every node */
 /* Sizes of files, with all that is in them beside the numbers */
 struct file_bytes {
     uint64_t keys, image, result;

@@ -15,11 +15,11 @@
  * ciphertext, have as many bytes (runtime/rt.h). */
 enum { BLOCK = 64 };
 
-double *estimate_node_ns(const struct prog *p, struct arena *a)
+struct node_ns *estimate_node_ns(const struct prog *p, struct arena *a)
 {
-    double *ns = arena_array(a, p->nodes.len, sizeof *ns);
+    struct node_ns *ns = arena_array(a, p->nodes.len, sizeof *ns);
     for (uint32_t i = 0; i < p->nodes.len; i++) {
-        ns[i] = cost_node(p, &p->nodes.at[i]);
+        ns[i] = cost_node_times(p, &p->nodes.at[i]);
     }
     return ns;
 }
@@ -54,7 +54,7 @@ struct file_bytes estimate_files(const struct prog *p)
 struct totals {
     uint64_t rotations, key_switches, decompositions, products, plaintext_bytes;
     struct prog_memory memory;
-    double ns;
+    struct node_ns ns;
 };
 
 static struct totals totals_of(const struct prog *p)
@@ -66,7 +66,7 @@ static struct totals totals_of(const struct prog *p)
                            .products = s.pt_products,
                            .plaintext_bytes = s.plaintext_bytes,
                            .memory = prog_memory(p),
-                           .ns = cost_prog(p)};
+                           .ns = cost_prog_times(p)};
 }
 
 /* ---- text ----------------------------------------------------------------------------------- */
@@ -90,31 +90,32 @@ static void print_bootstraps(FILE *to, const struct layer_rows *rows)
         fprintf(to, "%s  after %s", title, r->layer);
         print_place(to, r->loc);
         fprintf(to, ": %u ciphertext%s, level %d to %d, %.3f s\n", (unsigned)r->num_ct,
-                r->num_ct == 1 ? "" : "s", (int)r->level_in, (int)r->level_out, r->ns * 1e-9);
+                r->num_ct == 1 ? "" : "s", (int)r->level_in, (int)r->level_out, cost_once(r->ns) * 1e-9);
         title = "";
     }
 }
 
 /* The same table as `NAME run --layers` prints, but for the measured time */
-static void print_rows(FILE *to, const struct layer_rows *rows)
+static void print_rows(FILE *to, const struct layer_rows *rows, const struct prog_memory *m)
 {
     int width = 5;
     double total = 0;
     for (uint32_t i = 0; i < rows->len; i++) {
         int len = (int)strlen(rows->row[i].layer) + (rows->row[i].bootstrap ? 10 : 0);
         width = len > width ? len : width;
-        total += rows->row[i].ns;
+        total += cost_once(rows->row[i].ns);
     }
-    fprintf(to, "\n%-*s %5s %9s %5s %7s %6s %6s %6s %6s %6s %6s %6s %5s %3s\n", width, "layer", "line",
-            "ms", "%", "level", "scale", "rot", "keysw", "decomp", "prod", "offs", "period", "fill",
+    fprintf(to, "\n%-*s %5s %9s %5s %9s %7s %6s %6s %6s %6s %6s %6s %6s %5s %3s\n", width, "layer", "line",
+            "ms", "%", "several", "level", "scale", "rot", "keysw", "decomp", "prod", "offs", "period", "fill",
             "ct");
     for (uint32_t i = 0; i < rows->len; i++) {
         const struct layer_row *r = &rows->row[i];
         char level[32];
         snprintf(level, sizeof level, "%d>%d", (int)r->level_in, (int)r->level_out);
-        fprintf(to, "%s%-*s %5u %9.2f %5.1f %7s %6.1f %6u %6u %6u %6u", r->layer,
+        fprintf(to, "%s%-*s %5u %9.2f %5.1f %9.2f %7s %6.1f %6u %6u %6u %6u", r->layer,
                 width - (int)strlen(r->layer), r->bootstrap ? " bootstrap" : "", (unsigned)r->loc.line,
-                r->ns * 1e-6, total > 0 ? 100 * r->ns / total : 0, level, r->scale_bits,
+                cost_once(r->ns) * 1e-6, total > 0 ? 100 * cost_once(r->ns) / total : 0,
+                cost_served(r->ns, m) * 1e-6, level, r->scale_bits,
                 (unsigned)r->rotations, (unsigned)r->key_switches, (unsigned)r->decompositions,
                 (unsigned)r->pt_products);
         if (r->bootstrap) {
@@ -155,18 +156,18 @@ static void print_keys(FILE *to, const struct prog *p, struct arena *a)
 
 static void print_totals(FILE *to, const char *name, const struct totals *t, struct arena *a)
 {
-    fprintf(to, "%-12s %10" PRIu64 " %12" PRIu64 " %14" PRIu64 " %10" PRIu64 " %12s %12s %12s %8.3f s\n", name,
+    fprintf(to, "%-12s %10" PRIu64 " %12" PRIu64 " %14" PRIu64 " %10" PRIu64 " %12s %12s %12s %8.3f s %8.3f s\n", name,
             t->rotations, t->key_switches, t->decompositions, t->products,
             bytes_text(a, t->plaintext_bytes), bytes_text(a, t->memory.least),
-            bytes_text(a, t->memory.all), t->ns * 1e-9);
+            bytes_text(a, t->memory.all), cost_once(t->ns) * 1e-9, cost_served(t->ns, &t->memory) * 1e-9);
 }
 
 /* Memory: of one image, and with all kept */
 static void print_comparison(FILE *to, const struct prog *p, struct beside beside, struct arena *a)
 {
     struct totals chosen = totals_of(p);
-    fprintf(to, "\n%-12s %10s %12s %14s %10s %12s %12s %12s %10s\n", "layout", "rotations", "key switches",
-            "decompositions", "products", "plaintexts", "one image", "all kept", "time");
+    fprintf(to, "\n%-12s %10s %12s %14s %10s %12s %12s %12s %10s %10s\n", "layout", "rotations", "key switches",
+            "decompositions", "products", "plaintexts", "one image", "all kept", "time", "several");
     print_totals(to, "search", &chosen, a);
     if (beside.p) {
         struct totals other = totals_of(beside.p);
@@ -188,8 +189,9 @@ void estimate_text(FILE *to, const struct prog *p, struct beside beside)
         fprintf(to, "weights     none: the file is not there, every weight is taken to be different from "
                     "zero\n");
     }
+    struct prog_memory memory = prog_memory(p);
     print_bootstraps(to, &rows);
-    print_rows(to, &rows);
+    print_rows(to, &rows, &memory);
     print_keys(to, p, a);
     if (beside.p || beside.why) {
         print_comparison(to, p, beside, a);
@@ -204,13 +206,19 @@ static json_t *whole(uint64_t x)
     return json_integer((json_int_t)x);
 }
 
-static json_t *row_json(const struct layer_row *r)
+static void add_times(json_t *o, struct node_ns ns, const struct prog_memory *m)
+{
+    json_object_set_new(o, "seconds", json_real(cost_once(ns) * 1e-9));
+    json_object_set_new(o, "seconds_of_several", json_real(cost_served(ns, m) * 1e-9));
+}
+
+static json_t *row_json(const struct layer_row *r, const struct prog_memory *m)
 {
     json_t *o = json_object();
     json_object_set_new(o, "layer", json_string(r->layer));
     json_object_set_new(o, "line", whole(r->loc.line));
     json_object_set_new(o, "bootstrap", json_boolean(r->bootstrap));
-    json_object_set_new(o, "seconds", json_real(r->ns * 1e-9));
+    add_times(o, r->ns, m);
     json_object_set_new(o, "level_in", json_integer(r->level_in));
     json_object_set_new(o, "level_out", json_integer(r->level_out));
     json_object_set_new(o, "scale_bits", json_real(r->scale_bits));
@@ -227,12 +235,12 @@ static json_t *row_json(const struct layer_row *r)
     return o;
 }
 
-static json_t *rows_json(const struct layer_rows *rows, bool only_bootstraps)
+static json_t *rows_json(const struct layer_rows *rows, const struct prog_memory *m, bool only_bootstraps)
 {
     json_t *list = json_array();
     for (uint32_t i = 0; i < rows->len; i++) {
         if (rows->row[i].bootstrap || !only_bootstraps) {
-            json_array_append_new(list, row_json(&rows->row[i]));
+            json_array_append_new(list, row_json(&rows->row[i], m));
         }
     }
     return list;
@@ -267,7 +275,7 @@ static json_t *totals_json(const struct prog *p)
     json_object_set_new(o, "memory_one_image_bytes", whole(t.memory.least));
     json_object_set_new(o, "memory_server_bytes", whole(t.memory.usual));
     json_object_set_new(o, "memory_all_kept_bytes", whole(t.memory.all));
-    json_object_set_new(o, "seconds", json_real(t.ns * 1e-9));
+    add_times(o, t.ns, &t.memory);
     return o;
 }
 
@@ -291,6 +299,19 @@ static void add_ring(json_t *o, const struct prog *p, const struct prog_stats *s
     }
 }
 
+/* agreement: as a share; null where it was not judged */
+static void add_precision(json_t *o, const struct prog *p)
+{
+    bool judged = p->agreement.images > 0;
+    json_object_set_new(o, "precision_bits", whole(precision_bits(p)));
+    if (boot_precision_bits(p)) {
+        json_object_set_new(o, "boot_precision_bits", whole(boot_precision_bits(p)));
+    }
+    json_object_set_new(o, "agreement", judged ? json_real(1 - p->agreement.changed) : json_null());
+    json_object_set_new(o, "agreement_images", whole(p->agreement.images));
+    json_object_set_new(o, "error_bound", p->error_bound > 0 ? json_real(p->error_bound) : json_null());
+}
+
 /* How the least is made up */
 static json_t *memory_json(const struct prog_memory *m)
 {
@@ -308,22 +329,23 @@ char *estimate_json(const struct prog *p, struct beside beside)
     struct layer_rows rows = c_layer_rows(p, estimate_node_ns(p, a), a);
     struct prog_stats s = prog_stats(p);
     struct file_bytes f = estimate_files(p);
+    struct prog_memory memory = prog_memory(p);
     json_t *o = json_object(), *totals = totals_json(p);
     json_object_set_new(o, "model", json_string(p->model.name));
     json_object_set_new(o, "weights_invented", json_boolean(weights_are_invented(p->weights)));
     add_ring(o, p, &s);
+    add_precision(o, p);
     json_object_update(o, totals);
     json_object_set_new(o, "plaintexts", whole(s.plaintexts));
     json_object_set_new(o, "num_keys", whole(p->num_keys));
     json_object_set_new(o, "key_bytes", whole(f.keys));
-    struct prog_memory memory = prog_memory(p);
     json_object_set_new(o, "max_memory_bytes", whole(memory.budget));
     json_object_set_new(o, "one_image", memory_json(&memory));
     json_object_set_new(o, "ciphertext_bytes_in", whole(f.image));
     json_object_set_new(o, "ciphertext_bytes_out", whole(f.result));
     json_object_set_new(o, "register_bytes", whole(s.register_bytes));
-    json_object_set_new(o, "bootstrap_places", rows_json(&rows, true));
-    json_object_set_new(o, "layers", rows_json(&rows, false));
+    json_object_set_new(o, "bootstrap_places", rows_json(&rows, &memory, true));
+    json_object_set_new(o, "layers", rows_json(&rows, &memory, false));
     json_object_set_new(o, "keys", keys_json(p));
     if (beside.p || beside.why) {
         json_t *layouts = json_object();
@@ -344,14 +366,14 @@ char *estimate_json(const struct prog *p, struct beside beside)
 
 /* ---- the command ---------------------------------------------------------------------------- */
 
-static struct prog *plan(struct driver *d)
+static struct prog *plan(struct driver *d, bool choose)
 {
-    uint32_t next, last = driver_last_pass(STAGE_CKKS);
+    uint32_t next;
     struct prog *p = driver_load(d, &next);
     if (d->cli->images) {
         images_open(&p->model, d->cli->images, 0);
     }
-    p = driver_run(d, p, next, last);
+    p = choose ? driver_compile(d, p, next) : driver_run(d, p, next, driver_last_pass(STAGE_CKKS));
     p->max_memory = d->cli->max_memory;
     return p;
 }
@@ -364,7 +386,7 @@ struct attempt {
 static void plan_other(void *ctx)
 {
     struct attempt *t = ctx;
-    t->p = plan(&t->d);
+    t->p = plan(&t->d, false);
 }
 
 /* The text of the first error in what was said */
@@ -394,11 +416,11 @@ int cmd_estimate(const struct cli *c)
 {
     struct arena *a = arena_new();
     struct driver d = driver_open(c, a);
-    struct prog *p = plan(&d);
+    struct prog *p = plan(&d, true);
     struct beside beside = {0};
     memory_check(p);
     if (c->compare) {
-        beside = plan_beside(c, a);
+        beside = plan_beside(d.cli, a);
     }
     if (c->json) {
         char *text = estimate_json(p, beside);

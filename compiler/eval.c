@@ -142,7 +142,7 @@ static void open_work(struct eval *e)
     if (c->program) {
         eval_check_program(e);
     }
-    e->p = driver_run(&e->d, e->p, next, driver_last_pass(STAGE_CKKS));
+    e->p = driver_compile(&e->d, e->p, next);
     e->survey = survey_network(e->p, sim_reference_nodes(e->p));
     e->key = key_of(e);
     e->path = state_path(e);

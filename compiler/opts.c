@@ -26,6 +26,7 @@ enum cli_option {
     OPT_BOOT_LEVELS,
     OPT_BOOT_PRECISION,
     OPT_BOOT_PAIRS,
+    OPT_AGREEMENT,
     OPT_LAYOUT,
     OPT_ESTIMATE,
     OPT_JSON,
@@ -81,6 +82,17 @@ static int word(const char *text, const char *const *words, const char *what,
     return 0;
 }
 
+static double percent(const char *text, const char *what, struct argp_state *state)
+{
+    char *end;
+    double v = strtod(text, &end);
+    bool plain = text[0] >= '0' && text[0] <= '9' && text[1] != 'x' && text[1] != 'X';
+    if (!plain || *end || !(v > 0) || v > 100) {
+        argp_error(state, "%s must be a number above 0, and at most 100, not '%s'", what, text);
+    }
+    return v;
+}
+
 /* A number, fractions allowed, of bytes or of K, M, G, T: powers of 1024; "iB" or "B" may follow. The programs
  * that are built take the same (runtime/app/options.c). */
 static uint64_t size(const char *text, const char *what, struct argp_state *state)
@@ -120,7 +132,12 @@ static const struct argp_option common_options[] = {
     {.name = "precision",
      .key = OPT_PRECISION,
      .arg = "BITS",
-     .doc = "bits of the scale between layers"},
+     .doc = "bits of the scale between layers (default: 27, or what --agreement needs)"},
+    {.name = "agreement",
+     .key = OPT_AGREEMENT,
+     .arg = "PERCENT",
+     .doc = "answers that noise is expected to leave unchanged (default: 99.9): with images, precision "
+            "and boot-precision are raised until it is so"},
     {.name = "bootstrap",
      .key = OPT_BOOTSTRAP,
      .arg = "WHEN",
@@ -197,6 +214,9 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
     case OPT_BOOT_PRECISION:
         c->opts.boot_precision = (uint32_t)number(arg, 1, 17, "--boot-precision", state);
         return 0;
+    case OPT_AGREEMENT:
+        c->agreement = percent(arg, "--agreement", state);
+        return 0;
     case OPT_BOOT_PAIRS:
         c->opts.boot_single = word(arg, pairs_names, "--boot-pairs", state) == 1;
         return 0;
@@ -258,7 +278,7 @@ static const struct argp_option build_options[] = {
      .key = OPT_IMAGES,
      .arg = "FILE",
      .doc = "records of label and picture from which the error, and the ranges of bootstraps, are "
-            "predicted (default: random ones)"},
+            "predicted and the precision is chosen (default: random ones)"},
     {.name = "estimate",
      .key = OPT_ESTIMATE,
      .doc = "say what running it would take, as weft estimate does, and make nothing"},
@@ -287,8 +307,8 @@ static const struct argp_option estimate_options[] = {
     {.name = "images",
      .key = OPT_IMAGES,
      .arg = "FILE",
-     .doc = "records of label and picture from which the ranges of bootstraps are taken (default: random "
-            "ones)"},
+     .doc = "records of label and picture from which the ranges of bootstraps are taken and the "
+            "precision is chosen (default: random ones)"},
     {.name = "from",
      .key = OPT_FROM,
      .arg = "PASS",

@@ -47,6 +47,7 @@ void report_plan(FILE *to, const struct prog *p)
     }
     fprintf(to, "levels      %u used, %u primes + %u for key switching\n", (unsigned)s.depth,
             (unsigned)p->params.num_q, (unsigned)p->params.num_p);
+    report_precision(to, p);
     fprintf(to, "work        %u rotations, %u key switches, %u decompositions, %u plaintext products\n",
             (unsigned)s.rotations, (unsigned)s.key_switches, (unsigned)s.decompositions,
             (unsigned)s.pt_products);
@@ -59,7 +60,9 @@ void report_plan(FILE *to, const struct prog *p)
             bytes_text(a, mem.registers), bytes_text(a, mem.other));
     fprintf(to, "            %s for several (--max-memory %s), %s if all that is computed is kept\n",
             bytes_text(a, mem.usual), bytes_text(a, mem.budget), bytes_text(a, mem.all));
-    fprintf(to, "time        %.3f s an image predicted, on one thread\n", cost_prog(p) * 1e-9);
+    struct node_ns ns = cost_prog_times(p);
+    fprintf(to, "time        %.3f s for one image, %.3f s for each of several predicted, on one thread\n",
+            cost_once(ns) * 1e-9, cost_served(ns, &mem) * 1e-9);
 }
 
 void memory_check(const struct prog *p)

@@ -28,7 +28,8 @@ int cmd_sim(const struct cli *c)
         diag_fatal(NO_LOC, "%s is at stage %s, past the stage %s that was asked for", c->input,
                    stage_name(p->stage), stage_name(c->stage));
     }
-    p = driver_run(&d, p, next, driver_last_pass(c->stage));
+    p = c->stage == STAGE_CKKS ? driver_compile(&d, p, next)
+                               : driver_run(&d, p, next, driver_last_pass(c->stage));
     struct sim *s = sim_open(p), *plain = sim_open_network(p, sim_reference_nodes(p));
     uint32_t outputs = p->model.num_outputs;
     double *x = arena_array(a, images.pixels, sizeof *x);

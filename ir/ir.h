@@ -319,6 +319,12 @@ struct prog {
     const char *weights_path; /* as found: relative to the working directory */
     struct weights *weights;  /* opened on demand; opaque (weights.c) */
     double error_bound;       /* predicted max |logit error|; 0 before it is known */
+    struct {
+        double changed;       /* expected share of answers that noise changes */
+        uint32_t images;      /* that it was judged on; 0: it was not */
+        bool drawn;           /* at random */
+        bool judged;          /* if images is 0: in vain, values left the range of numbers */
+    } agreement;              /* of a finished program; not part of its text */
     uint64_t max_memory;      /* --max-memory: bytes that the program keeps within; 0: the default */
     bool is_function;         /* the nodes are those of a function: input and output have no layout, the
                                  type of `input` is given (build_type), there is no `call` */
@@ -574,6 +580,12 @@ struct prog_memory {
     uint64_t all;    /* everything is kept */
     uint64_t budget; /* --max-memory, or the default */
     uint64_t usual;  /* several images: as much of `all` as the budget allows, at least `least` */
+    double kept_keys, kept_plaintexts; /* shares that are kept then: of the a halves, and of the limbs */
+};
+/* Predicted nanoseconds of one thread: where all that is computed is kept; what making halves of keys and limbs
+ * of plaintexts for every use adds to that. */
+struct node_ns {
+    double kept, keys, plaintexts;
 };
 /* All zero before ckks_regs. */
 struct prog_memory prog_memory(const struct prog *p);

@@ -11,7 +11,8 @@ enum {
     TILE_WORDS = (1 << 16) + 1024,
     CONVERT_LIMBS = 4,        /* targets of a base conversion, a thread */
     THREAD_LIMBS = 4,
-    RECORD_BYTES = 64         /* of a key, beside its halves */
+    RECORD_BYTES = 64,        /* of a key, beside its halves */
+    CALLER_BYTES = 16 << 20   /* left to the server's caller */
 };
 
 /* Tables, work and the program itself; scratch is the larger of all digits and all but one prime. */
@@ -23,6 +24,17 @@ static uint64_t other_bytes(const struct params *q)
     uint64_t scratch = (up > primes ? up : primes) + CONVERT_LIMBS;
     uint64_t words = (scratch + 2 * primes + THREAD_LIMBS) * n + TILE_WORDS;
     return primes * n * TABLE_BYTES + words * sizeof(uint64_t) + PROGRAM_BYTES;
+}
+
+/* What divide_memory() (eval/eval.c) keeps: halves of keys first. Keys and plaintexts are small beside the
+ * budget, so that it is filled nearly. */
+static void share(struct prog_memory *m, uint64_t keys, uint64_t plaintexts)
+{
+    uint64_t taken = m->least + CALLER_BYTES;
+    double room = m->budget > taken ? (double)(m->budget - taken) : 0;
+    m->kept_keys = room < (double)keys ? room / (double)keys : 1;
+    room -= m->kept_keys * (double)keys;
+    m->kept_plaintexts = room < (double)plaintexts ? room / (double)plaintexts : 1;
 }
 
 struct prog_memory prog_memory(const struct prog *p)
@@ -41,5 +53,6 @@ struct prog_memory prog_memory(const struct prog *p)
     m.all = m.least - limbs + s.key_bytes + s.plaintext_bytes;
     uint64_t most = m.budget > m.least ? m.budget : m.least;
     m.usual = m.all < most ? m.all : most;
+    share(&m, s.key_bytes, s.plaintext_bytes);
     return m;
 }

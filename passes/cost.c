@@ -30,6 +30,14 @@ static double figure[NUM_FIGURES][NUM_LOG_N] = {
 #include "cost.def"
 };
 
+/* Operands and results come from and go to memory, and that is what they cost: beside a sum of two limbs,
+ * which is three streams of words, one that is read by the way is a third, a limb that is copied or multiplied
+ * by a number is two thirds. */
+#define READ_ALONG (1 / 3.)
+#define COPY       (2 / 3.)
+#define SQUARE     (5 / 3.) /* two read, three written */
+#define PRODUCT    (7 / 3.)
+
 /* Rings outside the table: halve or double the nearest column. */
 static double limb(enum figure f, uint32_t log_n)
 {
@@ -69,10 +77,10 @@ double cost_decompose(struct cost_ring r, int level)
 /* Every digit meets both halves of its key; the base joins the first, and both are permuted. */
 static double key_product(struct cost_ring r, int level, double digits, bool inner)
 {
-    double l = level + 1, all = l + r.num_p;
+    double all = level + 1. + r.num_p;
     double key = limb(inner ? COST_transform_key : COST_key, r.log_n);
     double base = limb(inner ? COST_transform_base : COST_permute, r.log_n);
-    return 2 * all * (digits * key + base) + (inner ? 0 : l * limb(COST_pointwise, r.log_n));
+    return 2 * all * (digits * key + base);
 }
 
 static double digits_at(struct cost_ring r, int level)
@@ -114,14 +122,14 @@ static double cost_mod_raise(struct cost_ring r, int level)
 {
     double limbs = 2. * level + r.num_p;
     return 2 * limb(COST_ntt, r.log_n) +
-           limbs * (limb(COST_ntt, r.log_n) + limb(COST_pointwise, r.log_n));
+           limbs * limb(COST_ntt, r.log_n);
 }
 
 /* Both halves: `gone` limbs to coefficients, converted to the `left` ones, subtracted there. */
 static double divide(uint32_t log_n, double gone, double left)
 {
     return 2 * (gone * limb(COST_ntt, log_n) + gone * left * limb(COST_convert, log_n) +
-                left * (limb(COST_ntt, log_n) + limb(COST_pointwise, log_n)));
+                left * (limb(COST_ntt, log_n) + READ_ALONG * limb(COST_pointwise, log_n)));
 }
 
 double cost_mod_down(struct cost_ring r, int level)
@@ -151,6 +159,17 @@ double cost_pmac_period(struct cost_ring r, int level, bool extended, uint32_t t
 }
 
 static double cost_nodes(const struct prog *p, const struct nodes *nodes);
+
+/* A key product and the sum that is its only use, next to it, are one step (backends/c/emit.c). */
+static bool adds_product(const struct nodes *nodes, const struct node *n)
+{
+    if (n == nodes->at || n->num_args != 2 || node_attr(n, KEY_group))
+        return false;
+    const struct node *product = n - 1;
+    uint32_t id = (uint32_t)(product - nodes->at);
+    return product->op == OP_key_mul && !node_int_or(product, KEY_conjugate, 0) &&
+           !node_attr(product, KEY_group) && (n->args[0] == id) != (n->args[1] == id);
+}
 
 static double cost_in(const struct prog *p, const struct nodes *nodes, const struct node *n)
 {
@@ -188,20 +207,23 @@ static double cost_in(const struct prog *p, const struct nodes *nodes, const str
         return cost_pmac_period(r, x->level, extended, n->num_args,
                                 (uint32_t)node_int(n, KEY_period));
     case OP_mul:
-        return limbs * point * (n->args[0] == n->args[1] ? 4 : 5);
+        return limbs * point * (n->args[0] == n->args[1] ? SQUARE : PRODUCT);
     case OP_add:
+        if (adds_product(nodes, n))
+            return parts * limbs * point * READ_ALONG;
+        return parts * limbs * point * (n->num_args - 1);
     case OP_sub:
         return parts * limbs * point * (n->num_args - 1);
     case OP_comb: /* the kernel of plaintexts that repeat, and the result is written */
         return parts * limbs * limb(COST_mac_run, r.log_n) * (n->num_args + 1);
     case OP_padd:
-    case OP_add_scalar:
-        return limbs * point;
+    case OP_add_scalar: /* and a copy of the other part */
+        return 2 * COPY * limbs * point;
     case OP_lift:
-        return parts * limbs * (inner ? limb(COST_transform_base, r.log_n) : point);
+        return parts * limbs * (inner ? limb(COST_transform_base, r.log_n) : COPY * point);
     case OP_raise_scale:
     case OP_times_i:
-        return parts * limbs * point;
+        return parts * limbs * COPY * point;
     case OP_call: {
         int64_t f = node_int(n, KEY_func);
         return f >= 0 && f < p->num_funcs ? cost_nodes(p, &p->funcs[f].nodes) : 0;
@@ -229,6 +251,87 @@ double cost_node(const struct prog *p, const struct node *n)
 double cost_prog(const struct prog *p)
 {
     return cost_nodes(p, &p->nodes);
+}
+
+/* Limbs of 2^log_m words, of as many plaintexts */
+static double make_plains(double limbs, uint32_t count, uint64_t period)
+{
+    uint32_t log_m = 1;
+    while (((uint64_t)1 << log_m) < 2 * period)
+        log_m++;
+    return limbs * count * limb(COST_plain_make, log_m);
+}
+
+static struct node_ns times_of(const struct prog *p, const struct nodes *nodes, const struct node *n);
+
+static struct node_ns times_of_all(const struct prog *p, const struct nodes *nodes)
+{
+    struct node_ns sum = {0};
+    for (uint32_t i = 0; i < nodes->len; i++) {
+        if (nodes == &p->nodes || nodes->at[i].op != OP_call) {
+            struct node_ns one = times_of(p, nodes, &nodes->at[i]);
+            sum.kept += one.kept;
+            sum.keys += one.keys;
+            sum.plaintexts += one.plaintexts;
+        }
+    }
+    return sum;
+}
+
+static struct node_ns times_of(const struct prog *p, const struct nodes *nodes, const struct node *n)
+{
+    struct node_ns ns = {.kept = cost_in(p, nodes, n)};
+    if (!(ns.kept > 0))
+        return ns;
+    const struct type *x = &nodes->at[n->args[0]].type;
+    struct cost_ring r = {p->params.log_n, p->params.alpha, p->params.num_p};
+    double limbs = x->level + 1, key = limb(COST_key_expand, r.log_n);
+    switch (n->op) {
+    case OP_key_mul:
+        ns.keys = digits_at(r, x->level) * (limbs + r.num_p) * key;
+        break;
+    case OP_raised_mul:
+        ns.keys = (limbs + r.num_p) * key;
+        break;
+    case OP_encapsulate:
+        ns.keys = 2 * key;
+        break;
+    case OP_pmac:
+        ns.plaintexts = make_plains(limbs + (x->kind == KIND_CTX ? r.num_p : 0), n->num_args,
+                                    (uint64_t)node_int(n, KEY_period));
+        break;
+    case OP_padd:
+        ns.plaintexts = make_plains(limbs, 1, p->layouts[node_int(n, KEY_layout)].n);
+        break;
+    case OP_call: {
+        int64_t f = node_int(n, KEY_func);
+        ns = times_of_all(p, &p->funcs[f].nodes);
+        break;
+    }
+    default:
+        break;
+    }
+    return ns;
+}
+
+struct node_ns cost_node_times(const struct prog *p, const struct node *n)
+{
+    return times_of(p, &p->nodes, n);
+}
+
+struct node_ns cost_prog_times(const struct prog *p)
+{
+    return times_of_all(p, &p->nodes);
+}
+
+double cost_once(struct node_ns ns)
+{
+    return ns.kept + ns.keys + ns.plaintexts;
+}
+
+double cost_served(struct node_ns ns, const struct prog_memory *m)
+{
+    return ns.kept + (1 - m->kept_keys) * ns.keys + (1 - m->kept_plaintexts) * ns.plaintexts;
 }
 
 /* "ntt.14 20000"; '#' starts a comment. Figures that the file does not name keep their value. */

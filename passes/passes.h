@@ -75,6 +75,11 @@ double cost_inner_raised_mul(struct cost_ring r, int level);
 /* ckks node with level known, else 0. A call costs what its function does. */
 double cost_node(const struct prog *p, const struct node *n);
 double cost_prog(const struct prog *p);
+/* The same, with what is added where nothing is kept: passes choose by the kept time */
+struct node_ns cost_node_times(const struct prog *p, const struct node *n);
+struct node_ns cost_prog_times(const struct prog *p);
+double cost_once(struct node_ns ns);                             /* one image */
+double cost_served(struct node_ns ns, const struct prog_memory *m); /* an image of several */
 /* Read figures (text, "key value" a line); false and *why on a bad file. */
 bool cost_load(const char *path, const char **why);
 

@@ -129,7 +129,7 @@ struct rt_layer {
 struct rt_row {
     const char *name;
     uint32_t line, bootstrap;      /* bootstrap: 0 or 1 */
-    double predicted_ns;
+    double predicted_ns;           /* where all that is computed is kept */
     int32_t level_in, level_out;
     double scale_bits;             /* log2 of the scale of its result */
     uint32_t rotations, key_switches, decompositions, plain_products;
@@ -137,6 +137,7 @@ struct rt_row {
     uint32_t period;               /* of its plaintexts, in slots; 0: none */
     uint32_t ciphertexts;          /* of its result; of bootstraps, how many */
     double fill;                   /* share of the slots of its result that hold the tensor */
+    double keys_ns, plaintexts_ns; /* predicted beside, where these are made again for every use */
 };
 
 struct rt_program {
@@ -191,6 +192,7 @@ struct rt_memory {
     uint64_t plaintext_bytes; /* coefficients and limbs that are kept */
     uint64_t register_bytes;
     uint64_t other_bytes;     /* tables, work, the program itself */
+    double kept_keys, kept_plaintexts; /* shares, in bytes, of what is computed of them */
 };
 struct rt_memory rt_eval_memory(const rt_eval *e);
 uint64_t rt_eval_key_id(const rt_eval *e);

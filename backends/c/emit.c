@@ -523,7 +523,7 @@ static void emit_reg_words(struct emitter *e)
 }
 
 static void emit_layers(struct emitter *e, const struct segment *at, const struct layer_rows *rows,
-                        const double *node_ns)
+                        const struct node_ns *node_ns)
 {
     str_add(e->out, "static const struct rt_layer layers[] = {\n");
     uint32_t i = 0; /* what the call of a later node computes counts with it */
@@ -531,7 +531,7 @@ static void emit_layers(struct emitter *e, const struct segment *at, const struc
         const struct layer_step *step = &at[k].step;
         double ns = 0;
         for (; node_ns && i <= step->last; i++)
-            ns += node_ns[i];
+            ns += node_ns[i].kept;
         str_add(e->out, "    {");
         c_add_string(e->out, rows->row[step->row].layer);
         str_addf(e->out, ", %u, %s, %.1f, %u},\n", e->p->nodes.at[step->first].loc.line,
@@ -547,10 +547,11 @@ static void emit_rows(struct emitter *e, const struct layer_rows *rows)
         const struct layer_row *r = &rows->row[k];
         str_add(e->out, "    {");
         c_add_string(e->out, r->layer);
-        str_addf(e->out, ", %u, %u, %.1f, %d, %d, %.2f, %u, %u, %u, %u, %u, %u, %u, %.6f},\n",
-                 r->loc.line, r->bootstrap ? 1u : 0u, rint(r->ns), r->level_in, r->level_out,
+        str_addf(e->out, ", %u, %u, %.1f, %d, %d, %.2f, %u, %u, %u, %u, %u, %u, %u, %.6f, %.1f, %.1f},\n",
+                 r->loc.line, r->bootstrap ? 1u : 0u, rint(r->ns.kept), r->level_in, r->level_out,
                  r->scale_bits, r->rotations, r->key_switches, r->decompositions, r->pt_products,
-                 r->offsets, r->period, r->num_ct, r->fill);
+                 r->offsets, r->period, r->num_ct, r->fill, rint(r->ns.keys),
+                 rint(r->ns.plaintexts));
     }
     str_add(e->out, "};\n");
 }
@@ -582,7 +583,7 @@ static void emit_head(struct emitter *e)
         " *\n * Comments: %IR node, line of the model file, layer.\n */\n\n#include \"rt.h\"\n\n");
 }
 
-static void emit_model(struct emitter *e, const double *node_ns)
+static void emit_model(struct emitter *e, const struct node_ns *node_ns)
 {
     struct layer_rows rows = c_layer_rows(e->p, node_ns, e->a);
     uint32_t len = rows.num_steps;
@@ -611,7 +612,7 @@ static void emit_model(struct emitter *e, const double *node_ns)
              len ? "layers" : "NULL", len, len ? "rows" : "NULL", rows.len);
 }
 
-void c_emit(struct prog *p, const double *node_ns, struct c_output *out, struct arena *a)
+void c_emit(struct prog *p, const struct node_ns *node_ns, struct c_output *out, struct arena *a)
 {
     if (p->stage != STAGE_CKKS)
         diag_fatal(NO_LOC, "C is written from a ckks program, this one is %s",

@@ -138,12 +138,14 @@ static bool works(enum op op)
     return op == OP_decompose || op == OP_pmac || op == OP_mul || op == OP_call;
 }
 
-static void add_node(struct rows *r, uint32_t i, uint32_t k, double ns)
+static void add_node(struct rows *r, uint32_t i, uint32_t k, struct node_ns ns)
 {
     const struct nodes *nodes = &r->p->nodes;
     const struct node *n = &nodes->at[i];
     struct layer_row *row = &r->out.row[k];
-    row->ns += ns;
+    row->ns.kept += ns.kept;
+    row->ns.keys += ns.keys;
+    row->ns.plaintexts += ns.plaintexts;
     count(r->p, n, row);
     if (n->op == OP_pmac)
         add_offsets(r, k, n);
@@ -160,7 +162,7 @@ static void add_node(struct rows *r, uint32_t i, uint32_t k, double ns)
 }
 
 /* Consecutive calls of one row are one step. Nodes without a call count with the call that follows. */
-static void find_steps(struct rows *r, const double *node_ns)
+static void find_steps(struct rows *r, const struct node_ns *node_ns)
 {
     const struct nodes *nodes = &r->p->nodes;
     uint32_t next = 0;
@@ -178,11 +180,11 @@ static void find_steps(struct rows *r, const double *node_ns)
         }
         r->out.step[r->out.num_steps - 1].last = i;
         for (; next <= i; next++)
-            add_node(r, next, row, node_ns ? node_ns[next] : 0);
+            add_node(r, next, row, node_ns ? node_ns[next] : (struct node_ns){0});
     }
 }
 
-struct layer_rows c_layer_rows(const struct prog *p, const double *node_ns, struct arena *a)
+struct layer_rows c_layer_rows(const struct prog *p, const struct node_ns *node_ns, struct arena *a)
 {
     struct rows r = {.p = p, .a = a};
     map_init(&r.index, a);

@@ -383,15 +383,18 @@ void sim_images(struct sim *s, const struct sim_options *o, const double *const 
 {
     bool tensors = s->nodes->len > 0 && s->nodes->at[0].type.kind == KIND_TENSOR;
     uint32_t most = tensors ? 1 : SIM_LANES, groups = (count + most - 1) / most;
-    bool in_order = tensors || groups < 2 || (o && o->hook && !o->any_order);
+    uint32_t first = tensors && count > 1 ? 1 : 0; /* alone: it fetches the weights that threads share */
+    bool in_order = groups < first + 2 || (o && o->hook && !o->any_order);
     uint32_t threads = in_order ? 1 : 2;
     struct sim *other = in_order ? NULL : sibling(s);
+    if (first)
+        run_lanes(s, o, images, results, 1);
     /* every group has its seed, so that it is no matter which thread runs it */
 #ifdef _OPENMP
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
 #endif
     for (uint32_t thread = 0; thread < threads; thread++) {
-        for (uint32_t g = thread; g < groups; g += threads) {
+        for (uint32_t g = first + thread; g < groups; g += threads) {
             uint32_t i = g * most, lanes = count - i < most ? count - i : most;
             struct sim_options mine = o ? *o : (struct sim_options){.seed = 0};
             mine.seed += i;
@@ -454,48 +457,70 @@ static double three_digits_up(double x)
     return strtod(text, NULL);
 }
 
-double sim_error_bound(struct prog *p, const double *const *images, uint32_t trials)
+struct sim_trials sim_trials(struct prog *p, const double *const *images, uint32_t count,
+                             uint32_t trials, struct arena *a)
 {
     const uint64_t seed = 0x57454654; /* fixed: the bound is printed into the generated program */
-    uint32_t outputs = p->model.num_outputs;
+    struct sim_trials t = {p->model.num_outputs, count, trials < count ? trials : count, NULL, NULL};
     struct sim *noisy = sim_open(p);
     struct sim *exact = p->reference.len ? open_nodes(p, &p->reference) : sim_open(p);
-    struct arena *a = exact->arena;
     size_t pixels = (size_t)p->model.input[0] * p->model.input[1] * p->model.input[2];
-    const double **x = arena_array(a, trials, sizeof *x);
-    double **want = arena_array(a, trials, sizeof *want), **got = arena_array(a, trials, sizeof *got);
+    const double **x = arena_array(exact->arena, count, sizeof *x);
     struct sim_rng rng;
     sim_seed(&rng, seed);
-    for (uint32_t t = 0; t < trials; t++) {
-        double *drawn = arena_array(a, images ? 0 : pixels, sizeof *drawn);
+    t.clear = arena_array(a, count, sizeof *t.clear);
+    t.noisy = arena_array(a, t.trials, sizeof *t.noisy);
+    for (uint32_t k = 0; k < count; k++) {
+        double *drawn = arena_array(exact->arena, images ? 0 : pixels, sizeof *drawn);
         if (!images)
             draw_image(p, &rng, drawn);
-        x[t] = images ? images[t] : drawn;
-        want[t] = arena_array(a, outputs, sizeof *want[t]);
-        got[t] = arena_array(a, outputs, sizeof *got[t]);
+        x[k] = images ? images[k] : drawn;
+        t.clear[k] = arena_array(a, t.outputs, sizeof *t.clear[k]);
+        if (k < t.trials)
+            t.noisy[k] = arena_array(a, t.outputs, sizeof *t.noisy[k]);
     }
     struct sim_options o = {.noise = true, .seed = seed};
+    /* Two threads: one for each, or where there is work for both one after the other */
 #ifdef _OPENMP
-#pragma omp parallel sections num_threads(2)
+    int threads = t.trials > SIM_LANES ? 1 : 2;
+#pragma omp parallel sections num_threads(threads)
 #endif
     {
 #ifdef _OPENMP
 #pragma omp section
 #endif
-        sim_images(noisy, &o, x, got, trials);
+        sim_images(noisy, &o, x, t.noisy, t.trials);
 #ifdef _OPENMP
 #pragma omp section
 #endif
-        sim_images(exact, NULL, x, want, trials);
-    }
-    double worst = 0;
-    for (uint32_t k = 0; k < outputs; k++) {
-        double sum = 0;
-        for (uint32_t t = 0; t < trials; t++)
-            sum += (got[t][k] - want[t][k]) * (got[t][k] - want[t][k]);
-        worst = sum > worst ? sum : worst;
+        sim_images(exact, NULL, x, t.clear, count);
     }
     sim_close(noisy);
     sim_close(exact);
-    return trials ? three_digits_up(6 * sqrt(worst / trials)) : 0;
+    return t;
+}
+
+double sim_trials_bound(const struct sim_trials *t)
+{
+    double worst = 0;
+    for (uint32_t k = 0; k < t->outputs; k++) {
+        double sum = 0;
+        for (uint32_t i = 0; i < t->trials; i++) {
+            double error = t->noisy[i][k] - t->clear[i][k];
+            sum += error * error;
+        }
+        if (isnan(sum))
+            return 0;
+        worst = sum > worst ? sum : worst;
+    }
+    return t->trials ? three_digits_up(6 * sqrt(worst / t->trials)) : 0;
+}
+
+double sim_error_bound(struct prog *p, const double *const *images, uint32_t trials)
+{
+    struct arena *a = arena_new();
+    struct sim_trials t = sim_trials(p, images, trials, trials, a);
+    double bound = sim_trials_bound(&t);
+    arena_free(a);
+    return bound;
 }

@@ -112,6 +112,7 @@ struct rt_app_layers {
     uint64_t images;
     uint32_t row; /* that runs; UINT32_MAX: none */
     double since;
+    struct rt_memory kept; /* what the prediction depends on: set once the keys are loaded */
 };
 /* False when there was no memory. Without --layers everything below does nothing. */
 bool rt_app_layers_open(struct rt_app_layers *l, const struct rt_app *app);

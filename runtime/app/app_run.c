@@ -141,6 +141,7 @@ static bool make_keys(struct run *r, const char *data_path)
     if (rt_eval_open_with(&r->eval, r->app->program, data_path, r->eval_path, &options, &r->err) !=
         RT_OK)
         return false;
+    r->progress.layers.kept = rt_eval_memory(r->eval);
     r->load = rt_app_seconds() - start;
     return true;
 }

@@ -73,6 +73,8 @@ static int infer(struct rt_app *app)
     enum rt_status status = rt_eval_open_with(&eval, app->program, data, keys, &options, &err);
     double loaded = rt_app_seconds();
     if (status == RT_OK)
+        progress.layers.kept = rt_eval_memory(eval);
+    if (status == RT_OK)
         status = rt_infer(eval, app->argument, app->out, rt_app_progress_layer, &progress, &err);
     rt_app_layers_end(&progress.layers);
     double end = rt_app_seconds();

@@ -55,12 +55,20 @@ static double measured(const struct rt_app_layers *l, uint32_t row)
     return l->images ? 1e3 * l->seconds[row] / (double)l->images : 0;
 }
 
+/* Milliseconds of an image, with what of it is kept */
+static double predicted_of(const struct rt_app_layers *l, uint32_t row)
+{
+    const struct rt_row *r = &l->program->rows[row];
+    return 1e-6 * (r->predicted_ns + (1 - l->kept.kept_keys) * r->keys_ns +
+                   (1 - l->kept.kept_plaintexts) * r->plaintexts_ns);
+}
+
 /* The same table as `weft estimate` prints, with two columns more */
 static void print_row(const struct rt_app_layers *l, uint32_t i, int width)
 {
     const struct rt_row *r = &l->program->rows[i];
     char level[32];
-    double predicted = 1e-6 * r->predicted_ns;
+    double predicted = predicted_of(l, i);
     snprintf(level, sizeof level, "%d>%d", (int)r->level_in, (int)r->level_out);
     printf("%s%-*s %5u %9.2f %9.2f", r->name, width - (int)strlen(r->name),
            r->bootstrap ? " bootstrap" : "", r->line, predicted, measured(l, i));
@@ -84,7 +92,7 @@ void rt_app_layers_print(const struct rt_app_layers *l, int threads)
     for (uint32_t i = 0; i < p->num_rows; i++) {
         int length = (int)strlen(p->rows[i].name) + (p->rows[i].bootstrap ? 10 : 0);
         width = length > width ? length : width;
-        predicted += 1e-6 * p->rows[i].predicted_ns;
+        predicted += predicted_of(l, i);
         all += measured(l, i);
     }
     printf("%-*s %5s %9s %9s %6s %7s %6s %6s %6s %6s %6s %6s %6s %5s %3s\n", width, "layer", "line",
@@ -104,7 +112,7 @@ json_t *rt_app_layers_json(const struct rt_app_layers *l)
         json_t *row = json_pack(
             "{s:s, s:i, s:b, s:f, s:f, s:i, s:i, s:f, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f}", "layer",
             r->name, "line", (int)r->line, "bootstrap", (int)r->bootstrap, "predicted_seconds",
-            1e-9 * r->predicted_ns, "seconds", 1e-3 * measured(l, i), "level_in", (int)r->level_in,
+            1e-3 * predicted_of(l, i), "seconds", 1e-3 * measured(l, i), "level_in", (int)r->level_in,
             "level_out", (int)r->level_out, "scale_bits", r->scale_bits, "rotations", (int)r->rotations,
             "key_switches", (int)r->key_switches, "decompositions", (int)r->decompositions,
             "plaintext_products", (int)r->plain_products, "offsets", (int)r->offsets, "period",

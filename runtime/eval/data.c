@@ -212,6 +212,15 @@ static uint64_t plain_words(const rt_eval *e, const struct eval_plain *p)
     return ((words + 7) & ~UINT64_C(7)) + EVAL_LINE_WORDS;
 }
 
+uint64_t rt_eval_plain_words(const rt_eval *e)
+{
+    uint64_t words = 0;
+    for (uint64_t i = 0; i < e->num_plains; i++) {
+        words += plain_words(e, &e->plains[i]);
+    }
+    return words;
+}
+
 uint64_t rt_eval_keep_plains(rt_eval *e, uint64_t words)
 {
     uint64_t kept = 0;

@@ -237,6 +237,9 @@ struct rt_memory rt_eval_memory(const rt_eval *e)
     m.plaintext_bytes = plain_bytes(e);
     m.register_bytes = e->reg_words * sizeof(uint64_t);
     m.other_bytes = other_bytes(e);
+    uint64_t keys = rt_eval_key_words(e), plains = rt_eval_plain_words(e);
+    m.kept_keys = keys != 0 ? (double)e->key_words / (double)keys : 1;
+    m.kept_plaintexts = plains != 0 ? (double)e->plain_words / (double)plains : 1;
     return m;
 }
 

@@ -114,7 +114,9 @@ struct rt_eval {
 enum rt_status rt_eval_load_data(rt_eval *e, const char *path, struct rt_error *err);
 enum rt_status rt_eval_load_keys(rt_eval *e, const char *path, struct rt_error *err);
 /* Chooses what is kept in at most so many words; how many that takes. */
+uint64_t rt_eval_plain_words(const rt_eval *e); /* of all limbs */
 uint64_t rt_eval_keep_plains(rt_eval *e, uint64_t words);
+uint64_t rt_eval_key_words(const rt_eval *e); /* of all halves that seeds stand for */
 uint64_t rt_eval_keep_keys(rt_eval *e, uint64_t words);
 /* Makes what was chosen, and room for the rest to be made where it is used. */
 enum rt_status rt_eval_expand_plains(rt_eval *e, struct rt_error *err);

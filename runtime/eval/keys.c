@@ -129,6 +129,15 @@ static uint64_t half_words(const struct eval_key *k)
     return (uint64_t)k->shape.digits * k->shape.poly_words;
 }
 
+uint64_t rt_eval_key_words(const rt_eval *e)
+{
+    uint64_t words = 0;
+    for (uint32_t i = 0; i < e->program->interface->num_keys; i++) {
+        words += half_words(&e->keys[i]);
+    }
+    return words;
+}
+
 uint64_t rt_eval_keep_keys(rt_eval *e, uint64_t words)
 {
     uint64_t kept = 0;

@@ -25,9 +25,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct prog *p = model_parse(a, "tests/golden/ir/fuzz.yaml", (const char *)data, size);
         if (small(p)) {
             p = pipeline_run(p, 0, num_passes - 1, &opts, NULL, NULL);
-            double *node_ns = arena_array(a, p->nodes.len, sizeof *node_ns);
+            struct node_ns *node_ns = arena_array(a, p->nodes.len, sizeof *node_ns);
             for (uint32_t i = 0; i < p->nodes.len; i++) {
-                node_ns[i] = cost_node(p, &p->nodes.at[i]);
+                node_ns[i] = cost_node_times(p, &p->nodes.at[i]);
             }
             struct c_output out;
             c_emit(p, node_ns, &out, a);

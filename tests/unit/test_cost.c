@@ -57,9 +57,9 @@ Test(cost, counts_of_one_digit)
               "%s", why);
     struct cost_ring one = {14, 4, 4};
     cr_assert_eq(cost_decompose(one, 3), 4 * 1000 + 4 * 1000 + 4 * 4);
-    cr_assert_eq(cost_key_mul(one, 3), 2 * 8 * (1 + 1) + 4);
-    cr_assert_eq(cost_mod_down(one, 3), 2 * (4 * 1000 + 4 * 4 + 4 * (1000 + 1)));
-    cr_assert_eq(cost_rescale(one, 3), 2 * (1000 + 3 + 3 * (1000 + 1)));
+    cr_assert_eq(cost_key_mul(one, 3), 2 * 8 * (1 + 1));
+    cr_assert_float_eq(cost_mod_down(one, 3), 2 * (4 * 1000 + 4 * 4 + 4 * (1000 + 1 / 3.)), 1e-6);
+    cr_assert_float_eq(cost_rescale(one, 3), 2 * (1000 + 3 + 3 * (1000 + 1 / 3.)), 1e-6);
 }
 
 Test(cost, file_replaces_only_what_it_names)

@@ -271,9 +271,9 @@ Test(emit, layer_times_are_sums)
 {
     struct fixture f = tiny();
     struct c_output out;
-    double *ns = arena_array(f.p->arena, f.p->nodes.len, sizeof *ns);
+    struct node_ns *ns = arena_array(f.p->arena, f.p->nodes.len, sizeof *ns);
     for (uint32_t i = 0; i < f.p->nodes.len; i++)
-        ns[i] = 1 << i;
+        ns[i] = (struct node_ns){1 << i, 0, 0};
     c_emit(f.p, ns, &out, f.p->arena);
     has(out.model_c.s, "{\"fc 1\", 9, layer_fc_1, 511.0, 0}");      /* nodes 0..8 */
     has(out.model_c.s, "{\"fc-1\", 12, layer_fc_1_2, 15872.0, 1}"); /* nodes 9..13 */

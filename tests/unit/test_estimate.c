@@ -58,14 +58,15 @@ Test(estimate, rows_hold_all_of_the_work)
     struct prog_stats s = prog_stats(p);
     struct layer_rows rows = c_layer_rows(p, estimate_node_ns(p, a), a);
     uint32_t rotations = 0, switches = 0, decompositions = 0, products = 0;
-    double ns = 0;
+    double ns = 0, made = 0;
     for (uint32_t i = 0; i < rows.len; i++) {
         const struct layer_row *r = &rows.row[i];
         rotations += r->rotations;
         switches += r->key_switches;
         decompositions += r->decompositions;
         products += r->pt_products;
-        ns += r->ns;
+        ns += r->ns.kept;
+        made += cost_once(r->ns) - r->ns.kept;
         cr_expect(r->key_switches >= r->rotations, "%s", r->layer);
         cr_expect(r->level_in >= r->level_out && r->level_out >= 0, "%s", r->layer);
         cr_expect(r->fill > 0 && r->fill <= 1, "%s: %g", r->layer, r->fill);
@@ -81,6 +82,20 @@ Test(estimate, rows_hold_all_of_the_work)
     cr_expect_eq(switches, s.key_switches);
     cr_expect_eq(products, s.pt_products);
     cr_expect_float_eq(ns, cost_prog(p), 1e-6 * ns);
+    struct node_ns times = cost_prog_times(p);
+    struct prog_memory memory = prog_memory(p);
+    cr_expect_float_eq(ns, times.kept, 1e-6 * ns);
+    cr_expect_float_eq(made, times.keys + times.plaintexts, 1e-6 * ns);
+    cr_expect(times.keys > 0 && times.plaintexts > 0);
+    cr_expect(memory.kept_keys == 1 && memory.kept_plaintexts == 1, "a small network is kept");
+    cr_expect_float_eq(cost_served(times, &memory), ns, 1e-6 * ns);
+    p->max_memory = memory.least + (16 << 20) + prog_stats(p).key_bytes;
+    memory = prog_memory(p);
+    cr_expect(memory.kept_keys == 1 && memory.kept_plaintexts == 0, "halves of keys are kept first");
+    cr_expect_float_eq(cost_served(times, &memory), ns + times.plaintexts, 1e-6 * ns);
+    p->max_memory = memory.least;
+    memory = prog_memory(p);
+    cr_expect_float_eq(cost_served(times, &memory), cost_once(times), 1e-6 * ns);
     for (uint32_t i = 0; i < rows.num_steps; i++) {
         cr_expect(rows.step[i].row < rows.len && rows.step[i].first <= rows.step[i].last);
         cr_expect(i == 0 || rows.step[i].first > rows.step[i - 1].last);

@@ -164,9 +164,9 @@ Test(functions, generated_c)
 {
     struct prog *p = finished();
     struct c_output out;
-    double *ns = arena_array(p->arena, p->nodes.len, sizeof *ns);
+    struct node_ns *ns = arena_array(p->arena, p->nodes.len, sizeof *ns);
     for (uint32_t i = 0; i < p->nodes.len; i++)
-        ns[i] = 1;
+        ns[i] = (struct node_ns){1, 0, 0};
     c_emit(p, ns, &out, p->arena);
     static const char *const want[] = {"static void func_half(rt_eval *e)\n{\n",
                                        "rt_conj_mul(e, ",

@@ -68,12 +68,13 @@ static const uint64_t primes_q[] = {
     0x3ffffffffc001, 0x3fffffffcc001, 0x3fffffff9a001,
 };
 static const uint64_t primes_p[] = {
-    0x3fffffff72001, 0x3fffffff4e001,
+    0x3fffffff72001, 0x3fffffff4e001, 0x3fffffff46001,
 };
 /* rotation in slots, highest level, kind (enum rt_key_kind) */
 static const struct rt_key_spec keys[] = {
-    {0, 1, 0}, {1, 2, 1}, {2, 2, 1}, {4, 1, 1}, {8, 2, 1}, {2044, 2, 1},
-    {2046, 2, 1}, {2047, 1, 1},
+    {0, 1, 0}, {1, 2, 1}, {2, 2, 1}, {4, 2, 1}, {5, 2, 1}, {6, 2, 1},
+    {8, 2, 1}, {16, 1, 1}, {2033, 1, 1}, {2036, 1, 1}, {2037, 1, 1}, {2041, 2, 1},
+    {2042, 2, 1},
 };
 static const double mean[] = {
     0.0,
@@ -92,16 +93,16 @@ const struct rt_interface weft_interface = {
     .name = "square",
     .version = "0.1.0",
     .model_hash = 0x47274f38366860e2u,
-    .params = {.log_n = 12, .num_q = 3, .num_p = 2, .q = primes_q, .p = primes_p,
-        .alpha = 2, .insecure = 1},
+    .params = {.log_n = 12, .num_q = 3, .num_p = 3, .q = primes_q, .p = primes_p,
+        .alpha = 3, .insecure = 1},
     .lambda = 0.0,
-    .log2_qp = 249.99999999749122,
+    .log2_qp = 299.999999996515,
     .keys = keys,
-    .num_keys = 8,
+    .num_keys = 13,
     .input = {.c = 1, .h = 4, .w = 4, .n = 16, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 1,
         .pitch = 4, .block = 16, .num_ct = 1, .perm = NULL},
-    .output = {.c = 3, .h = 1, .w = 1, .n = 4, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 1,
-        .pitch = 1, .block = 1, .num_ct = 1, .perm = NULL},
+    .output = {.c = 3, .h = 1, .w = 1, .n = 64, .g_h = 1, .g_w = 1, .t_h = 1, .t_w = 1,
+        .pitch = 1, .block = 16, .num_ct = 1, .perm = NULL},
     .input_scale = 18014398509481984.0,
     .output_scale = 134217696.12500153,
     .input_level = 2,
@@ -111,10 +112,10 @@ const struct rt_interface weft_interface = {
     .std = std,
     .num_outputs = 3,
     .labels = labels,
-    .error_bound = 1.16e-05,
+    .error_bound = 3.11e-05,
     .depth = 2.0,
     .max_memory = 5905580032u,
-    .memory_once = 20679872u, .memory_server = 22721344u, .memory_all = 22721344u,
+    .memory_once = 21109568u, .memory_server = 23557952u, .memory_all = 23557952u,
 };
 /* ==== main_all.c ==== */
 /* Written by weft. */
@@ -153,11 +154,11 @@ int main(int argc, char **argv)
  * square: the network on encrypted numbers
  * Written by weft 0.1.0 from square.yaml, model 47274f38366860e2. Do not edit.
  *
- * Ring      N = 4096, 3 + 2 primes, log2(QP) = 250.0, INSECURE toy parameters
+ * Ring      N = 4096, 3 + 3 primes, log2(QP) = 300.0, INSECURE toy parameters
  * Depth     2 levels
- * Work      9 rotations, 10 key switches, 6 decompositions, 12 plaintext products
- * Memory    20.7 MB for one image: 8 keys, 2.0 MB; 14 plaintexts, 1.0 MB; 4 registers, 1.2 MB
- *           22.7 MB for several, 22.7 MB if all that is computed is kept
+ * Work      15 rotations, 16 key switches, 3 decompositions, 17 plaintext products
+ * Memory    21.1 MB for one image: 13 keys, 2.4 MB; 19 plaintexts, 1.0 MB; 4 registers, 1.0 MB
+ *           23.6 MB for several, 23.6 MB if all that is computed is kept
  *
  * Comments: %IR node, line of the model file, layer.
  */
@@ -166,81 +167,75 @@ int main(int argc, char **argv)
 
 static void layer_conv(rt_eval *e)
 {
-    rt_decompose(e, 0, 3);                      /* %1 square.yaml:6 conv */
-    static const uint32_t out_7[] = {1, 2};
-    static const struct rt_baby baby_7[] = {
-        {0, 3, 2044},                           /* %3 = key_mul of %0 */
-        {0, 3, 2046},                           /* %4 = key_mul of %0 */
-        {UINT32_MAX, 3, 0},                     /* %5 = lift of %0 */
-        {0, 3, 2},                              /* %2 = key_mul of %0 */
+    rt_decompose(e, 2, 1);                      /* %1 square.yaml:6 conv */
+    static const uint32_t out_11[] = {0};
+    static const struct rt_baby baby_11[] = {
+        {2, 1, 8},                              /* %7 = key_mul of %0 */
+        {2, 1, 2041},                           /* %8 = key_mul of %0 */
+        {2, 1, 2042},                           /* %9 = key_mul of %0 */
+        {UINT32_MAX, 1, 0},                     /* %10 = lift of %0 */
+        {2, 1, 1},                              /* %2 = key_mul of %0 */
+        {2, 1, 2},                              /* %3 = key_mul of %0 */
+        {2, 1, 4},                              /* %4 = key_mul of %0 */
+        {2, 1, 5},                              /* %5 = key_mul of %0 */
+        {2, 1, 6},                              /* %6 = key_mul of %0 */
     };
-    static const uint32_t plain_7[] = {
-        /* %6 */
-        0, 1, 2, 3,
-        /* %7 */
-        4, 5, 6, 7,
+    static const uint32_t plain_11[] = {
+        /* %11 */
+        0, 1, 2, 3, 4, 5, 6, 7,
+        8,
     };
-    rt_transform(e, out_7, 2, baby_7, 4, plain_7); /* %7 square.yaml:6 conv */
-    rt_mod_down(e, 3, 2, 0);                    /* %8 square.yaml:6 conv */
-    rt_decompose(e, 0, 3);                      /* %9 square.yaml:6 conv */
-    rt_key_mul(e, 2, 0, 3, 1);                  /* %10 square.yaml:6 conv */
-    rt_add(e, 1, 1, 2);                         /* %11 square.yaml:6 conv */
-    rt_mod_down(e, 2, 1, 0);                    /* %12 square.yaml:6 conv */
-    rt_decompose(e, 0, 2);                      /* %13 square.yaml:6 conv */
-    rt_key_mul(e, 1, 0, 2, 8);                  /* %14 square.yaml:6 conv */
-    rt_lift(e, 0, 2);                           /* %15 square.yaml:6 conv */
-    rt_add(e, 0, 0, 1);                         /* %16 square.yaml:6 conv */
-    rt_mod_down(e, 0, 0, 1);                    /* %17 square.yaml:6 conv */
-    rt_padd(e, 0, 0, 8);                        /* %18 square.yaml:6 conv */
+    rt_transform(e, out_11, 1, baby_11, 9, plain_11); /* %11 square.yaml:6 conv */
+    rt_mod_down(e, 0, 0, 1);                    /* %12 square.yaml:6 conv */
+    rt_padd(e, 0, 0, 9);                        /* %13 square.yaml:6 conv */
 }
 
 static void layer_square(rt_eval *e)
 {
-    rt_mul(e, 1, 0, 0);                         /* %19 square.yaml:7 square */
-    rt_decompose(e, 2, 1);                      /* %20 square.yaml:7 square */
-    rt_key_mul(e, 0, 2, 1, 0);                  /* %21 square.yaml:7 square */
-    rt_mod_down(e, 2, 0, 0);                    /* %22 square.yaml:7 square */
+    rt_mul(e, 1, 0, 0);                         /* %14 square.yaml:7 square */
+    rt_decompose(e, 2, 1);                      /* %15 square.yaml:7 square */
+    rt_key_mul(e, 0, 2, 1, 0);                  /* %16 square.yaml:7 square */
+    rt_mod_down(e, 3, 0, 0);                    /* %17 square.yaml:7 square */
 }
 
 static void layer_last(rt_eval *e)
 {
-    rt_decompose(e, 3, 2);                      /* %23 square.yaml:9 last */
-    static const uint32_t out_27[] = {1};
-    static const struct rt_baby baby_27[] = {
-        {3, 2, 2046},                           /* %25 = key_mul of %22 */
-        {3, 2, 2047},                           /* %26 = key_mul of %22 */
-        {UINT32_MAX, 0, 0},                     /* %21 */
-        {3, 2, 1},                              /* %24 = key_mul of %22 */
+    rt_decompose(e, 2, 3);                      /* %18 square.yaml:9 last */
+    static const uint32_t out_26[] = {1};
+    static const struct rt_baby baby_26[] = {
+        {2, 3, 16},                             /* %22 = key_mul of %17 */
+        {2, 3, 2033},                           /* %23 = key_mul of %17 */
+        {2, 3, 2036},                           /* %24 = key_mul of %17 */
+        {2, 3, 2037},                           /* %25 = key_mul of %17 */
+        {UINT32_MAX, 0, 0},                     /* %16 */
+        {2, 3, 1},                              /* %19 = key_mul of %17 */
+        {2, 3, 4},                              /* %20 = key_mul of %17 */
+        {2, 3, 5},                              /* %21 = key_mul of %17 */
     };
-    static const uint32_t plain_27[] = {
-        /* %27 */
-        9, 10, 11, 12,
+    static const uint32_t plain_26[] = {
+        /* %26 */
+        10, 11, 12, 13, 14, 15, 16, 17,
     };
-    rt_transform(e, out_27, 1, baby_27, 4, plain_27); /* %27 square.yaml:9 last */
-    rt_mod_down(e, 1, 1, 0);                    /* %28 square.yaml:9 last */
-    rt_decompose(e, 2, 1);                      /* %29 square.yaml:9 last */
-    rt_key_mul(e, 0, 2, 1, 4);                  /* %30 square.yaml:9 last */
-    rt_lift(e, 1, 1);                           /* %31 square.yaml:9 last */
-    rt_add(e, 1, 1, 0);                         /* %32 square.yaml:9 last */
-    rt_mod_down(e, 1, 1, 1);                    /* %33 square.yaml:9 last */
-    rt_padd(e, 1, 1, 13);                       /* %34 square.yaml:9 last */
+    rt_transform(e, out_26, 1, baby_26, 8, plain_26); /* %26 square.yaml:9 last */
+    rt_mod_down(e, 1, 1, 1);                    /* %27 square.yaml:9 last */
+    rt_padd(e, 1, 1, 18);                       /* %28 square.yaml:9 last */
 }
 
 static const uint64_t reg_words[] = {
-    40960, 40960, 40960, 24576,
+    49152, 40960, 24576, 16384,
 };
 static const struct rt_layer layers[] = {
-    {"conv", 6, layer_conv, 438778.0, 0},
-    {"square", 7, layer_square, 61506.0, 1},
-    {"last", 9, layer_last, 174771.0, 2},
+    {"conv", 6, layer_conv, 463393.0, 0},
+    {"square", 7, layer_square, 160427.0, 1},
+    {"last", 9, layer_last, 339670.0, 2},
 };
 static const struct rt_row rows[] = {
-    {"conv", 6, 0, 438778.0, 2, 1, 27.00, 5, 5, 3, 8, 8, 16, 1, 0.003906},
-    {"square", 7, 0, 61506.0, 1, 1, 54.00, 0, 1, 1, 0, 0, 0, 1, 0.003906},
-    {"last", 9, 0, 174771.0, 1, 0, 27.00, 4, 4, 2, 4, 4, 8, 1, 0.001465},
+    {"conv", 6, 0, 463393.0, 2, 1, 27.00, 8, 8, 1, 9, 9, 32, 1, 0.003906, 286560.0, 3719.0},
+    {"square", 7, 0, 160427.0, 1, 1, 54.00, 0, 1, 1, 0, 0, 0, 1, 0.003906, 29850.0, 0.0},
+    {"last", 9, 0, 339670.0, 1, 0, 27.00, 7, 7, 1, 8, 8, 64, 1, 0.001465, 208950.0, 5445.0},
 };
 static const uint32_t input_regs[] = {
-    3,
+    1,
 };
 static const uint32_t output_regs[] = {
     1,
@@ -250,7 +245,7 @@ extern const struct rt_interface weft_interface;
 extern const struct rt_program weft_program;
 const struct rt_program weft_program = {
     .interface = &weft_interface,
-    .data_checksum = 0x1a856bd2c36ba0b1u,
+    .data_checksum = 0xb7cafaa8e514f0c2u,
     .num_regs = 4,
     .reg_words = reg_words,
     .layers = layers,
@@ -260,4 +255,4 @@ const struct rt_program weft_program = {
     .rows = rows,
     .num_rows = 3,
 };
-1464651375 2704
+2017619879 2472

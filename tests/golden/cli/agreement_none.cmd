@@ -1,0 +1,1 @@
+build ../ir/conv.yaml -o x --agreement=0
