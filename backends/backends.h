@@ -13,14 +13,17 @@
 /* ---- sim/: runs any stage in doubles; the meaning of every op ------------------------------- */
 
 /* Called after each node with its value(s): TENSOR [C][H][W], else the n slots. May be NULL. */
-typedef void sim_hook(void *ctx, uint32_t index, const struct node *n, const double *value, size_t len);
+typedef void sim_hook(void *ctx, uint32_t index, const struct node *n, const double *value,
+                      size_t len);
 
 struct sim_options {
-    bool noise;       /* ckks: add Gaussian errors of the modelled variances (rounding, key switching, encoding) */
-    uint64_t seed;    /* of the noise */
+    bool
+        noise; /* ckks: add Gaussian errors of the modelled variances (rounding, key switching, encoding) */
+    uint64_t seed; /* of the noise */
     sim_hook *hook;
     void *ctx;
-    bool any_order;   /* the hook may be called by several threads, one at a time, images in any order */
+    bool
+        any_order; /* the hook may be called by several threads, one at a time, images in any order */
 };
 /* image: normalised [C][H][W]; result: [num_outputs]. o may be NULL. Prepared state (diagonals,
  * plaintexts) is rebuilt on every call unless a struct sim is used. */
@@ -59,10 +62,10 @@ double sim_error_bound(struct prog *p, const double *const *images, uint32_t tri
 /* ---- c/ ------------------------------------------------------------------------------------- */
 
 struct c_output {
-    struct str model_c;      /* the server's program: one function a layer */
-    struct str interface_c;  /* what client and server share: parameters, packing, labels */
-    struct str clear_c;      /* the network on plain numbers, for the all-in-one binary */
-    struct str data;         /* model data file, bytes (runtime/rt.h) */
+    struct str model_c;     /* the server's program: one function a layer */
+    struct str interface_c; /* what client and server share: parameters, packing, labels */
+    struct str clear_c;     /* the network on plain numbers, for the all-in-one binary */
+    struct str data;        /* model data file, bytes (runtime/rt.h) */
 };
 /*
  * p: ckks stage after ckks_regs. node_ns: predicted time of every node, [p->nodes.len] (the cost model
@@ -82,20 +85,21 @@ struct layer_row {
     const char *layer; /* "program": nodes of no layer */
     struct loc loc;
     bool bootstrap;
-    struct node_ns ns;             /* predicted; 0 without node_ns */
+    struct node_ns ns; /* predicted; 0 without node_ns */
     int32_t level_in, level_out;
-    double scale_bits;             /* log2 of the scale of the result */
+    double scale_bits; /* log2 of the scale of the result */
     uint32_t rotations;
-    uint32_t key_switches;         /* products with a key: rotations, relinearisations, ... */
+    uint32_t key_switches; /* products with a key: rotations, relinearisations, ... */
     uint32_t decompositions;
     uint32_t pt_products;
-    uint32_t offsets;              /* different rotations between operand and result of its maps */
-    uint32_t period;               /* of its plaintexts, the longest; 0: it has none */
-    uint32_t num_ct;               /* of its result; of bootstraps, how many */
-    double fill;                   /* share of their slots that hold the tensor */
+    uint32_t offsets; /* different rotations between operand and result of its maps */
+    uint32_t period;  /* of its plaintexts, the longest; 0: it has none */
+    uint32_t num_ct;  /* of its result; of bootstraps, how many */
+    double fill;      /* share of their slots that hold the tensor */
 };
 struct layer_step {
-    uint32_t first, last; /* nodes; those before `first` and after the last step belong to this one */
+    uint32_t first,
+        last; /* nodes; those before `first` and after the last step belong to this one */
     uint32_t row;
 };
 struct layer_rows {
@@ -103,7 +107,8 @@ struct layer_rows {
     struct layer_step *step;
     uint32_t len, num_steps;
 };
-struct layer_rows c_layer_rows(const struct prog *p, const struct node_ns *node_ns, struct arena *a);
+struct layer_rows c_layer_rows(const struct prog *p, const struct node_ns *node_ns,
+                               struct arena *a);
 
 /* ---- dot/ ----------------------------------------------------------------------------------- */
 void dot_emit(const struct prog *p, struct str *out);

@@ -145,8 +145,9 @@ void calibrate(const struct driver *d, struct prog *p)
         range[i] = max > LEAST_RANGE / MARGIN ? exp2(ceil(log2(MARGIN * max))) : LEAST_RANGE;
     }
     if (guessed) {
-        diag_warning(NO_LOC, "random pictures leave the range of the polynomials: bootstraps are planned "
-                             "for values up to 1; give pictures with --images");
+        diag_warning(NO_LOC,
+                     "random pictures leave the range of the polynomials: bootstraps are planned "
+                     "for values up to 1; give pictures with --images");
     }
     for (uint32_t i = 0; i < p->nodes.len; i++) {
         struct node *n = &p->nodes.at[i];

@@ -263,7 +263,16 @@ const char *tensor_shape_text(struct arena *a, const struct weights_tensor *t);
 
 /* ---- opts.c: the command line --------------------------------------------------------------- */
 
-enum command { CMD_BUILD, CMD_ESTIMATE, CMD_OPT, CMD_SIM, CMD_EVAL, CMD_RANGES, CMD_CHECK, NUM_COMMANDS };
+enum command {
+    CMD_BUILD,
+    CMD_ESTIMATE,
+    CMD_OPT,
+    CMD_SIM,
+    CMD_EVAL,
+    CMD_RANGES,
+    CMD_CHECK,
+    NUM_COMMANDS
+};
 enum emit { EMIT_EXE, EMIT_C, EMIT_NN, EMIT_SLOT, EMIT_CKKS, EMIT_DOT };
 enum stats_form { STATS_NONE, STATS_TEXT, STATS_JSON };
 
@@ -280,12 +289,12 @@ struct cli {
     const char *dump_after[MAX_DUMPS];
     uint32_t num_dumps;
     bool dump_all, time_passes, list_passes, noise, quiet, save_temps;
-    bool estimate;      /* --estimate of build, or the command itself */
-    bool json, compare; /* of an estimate */
-    const char *program; /* --program of eval, or NULL */
+    bool estimate;          /* --estimate of build, or the command itself */
+    bool json, compare;     /* of an estimate */
+    const char *program;    /* --program of eval, or NULL */
     bool encrypted, resume; /* of eval */
-    bool check;          /* --check of build */
-    uint64_t max_memory; /* --max-memory in bytes, and as it was given; 0, NULL: not */
+    bool check;             /* --check of build */
+    uint64_t max_memory;    /* --max-memory in bytes, and as it was given; 0, NULL: not */
     const char *max_memory_text;
     const char *threads; /* --threads of eval, or NULL */
     int64_t count;       /* images to encrypt; 0: the default */
@@ -392,7 +401,8 @@ struct score {
     uint64_t bin[SCORE_BINS]; /* of |error| from 2^(SCORE_LEAST + k) on; the ends take the rest */
 };
 uint32_t score_top(const double *v, uint32_t len);
-double score_margin(const double *v, uint32_t len); /* of the best over the second; infinite of one */
+double score_margin(const double *v,
+                    uint32_t len); /* of the best over the second; infinite of one */
 void score_class(struct score *s, uint32_t label, uint32_t top, uint32_t clear_top, double margin);
 void score_error(struct score *s, double error);
 /* Both, of one picture's results */
@@ -441,7 +451,8 @@ void report_plan(FILE *to, const struct prog *p);
 void report_build(FILE *to, const struct prog *p, const struct cli *c, double seconds);
 
 /* estimate.c: what a program will take, read off the program as ckks_regs left it */
-struct node_ns *estimate_node_ns(const struct prog *p, struct arena *a); /* predicted time of every node */
+struct node_ns *estimate_node_ns(const struct prog *p,
+                                 struct arena *a); /* predicted time of every node */
 /* Sizes of files, with all that is in them beside the numbers */
 struct file_bytes {
     uint64_t keys, image, result;

@@ -215,11 +215,12 @@ void driver_report(struct driver *d, const struct prog *p)
         struct str text;
         str_init(&text, d->a);
         struct boot_summary boot = boot_summary(p);
-        const struct stats_row rows[] = {{"bootstraps", boot.bootstraps},
-                                         {"boot_level", p->params.boot_level},
-                                         {"boot_log2_failure", round(boot.log2_failure * 10) / 10},
-                                         {"sparse_weight", p->params.sparse_weight},
-                                         {"sparse_log2_modulus", round(boot.sparse_bits * 100) / 100}};
+        const struct stats_row rows[] = {
+            {"bootstraps", boot.bootstraps},
+            {"boot_level", p->params.boot_level},
+            {"boot_log2_failure", round(boot.log2_failure * 10) / 10},
+            {"sparse_weight", p->params.sparse_weight},
+            {"sparse_log2_modulus", round(boot.sparse_bits * 100) / 100}};
         prog_stats_print(p, d->cli->stats == STATS_JSON, rows,
                          boot.bootstraps ? sizeof rows / sizeof *rows : 0, &text);
         fwrite(text.s, 1, text.len, d->report);

@@ -90,7 +90,8 @@ static void print_bootstraps(FILE *to, const struct layer_rows *rows)
         fprintf(to, "%s  after %s", title, r->layer);
         print_place(to, r->loc);
         fprintf(to, ": %u ciphertext%s, level %d to %d, %.3f s\n", (unsigned)r->num_ct,
-                r->num_ct == 1 ? "" : "s", (int)r->level_in, (int)r->level_out, cost_once(r->ns) * 1e-9);
+                r->num_ct == 1 ? "" : "s", (int)r->level_in, (int)r->level_out,
+                cost_once(r->ns) * 1e-9);
         title = "";
     }
 }
@@ -105,19 +106,19 @@ static void print_rows(FILE *to, const struct layer_rows *rows, const struct pro
         width = len > width ? len : width;
         total += cost_once(rows->row[i].ns);
     }
-    fprintf(to, "\n%-*s %5s %9s %5s %9s %7s %6s %6s %6s %6s %6s %6s %6s %5s %3s\n", width, "layer", "line",
-            "ms", "%", "several", "level", "scale", "rot", "keysw", "decomp", "prod", "offs", "period", "fill",
-            "ct");
+    fprintf(to, "\n%-*s %5s %9s %5s %9s %7s %6s %6s %6s %6s %6s %6s %6s %5s %3s\n", width, "layer",
+            "line", "ms", "%", "several", "level", "scale", "rot", "keysw", "decomp", "prod",
+            "offs", "period", "fill", "ct");
     for (uint32_t i = 0; i < rows->len; i++) {
         const struct layer_row *r = &rows->row[i];
         char level[32];
         snprintf(level, sizeof level, "%d>%d", (int)r->level_in, (int)r->level_out);
         fprintf(to, "%s%-*s %5u %9.2f %5.1f %9.2f %7s %6.1f %6u %6u %6u %6u", r->layer,
-                width - (int)strlen(r->layer), r->bootstrap ? " bootstrap" : "", (unsigned)r->loc.line,
-                cost_once(r->ns) * 1e-6, total > 0 ? 100 * cost_once(r->ns) / total : 0,
-                cost_served(r->ns, m) * 1e-6, level, r->scale_bits,
-                (unsigned)r->rotations, (unsigned)r->key_switches, (unsigned)r->decompositions,
-                (unsigned)r->pt_products);
+                width - (int)strlen(r->layer), r->bootstrap ? " bootstrap" : "",
+                (unsigned)r->loc.line, cost_once(r->ns) * 1e-6,
+                total > 0 ? 100 * cost_once(r->ns) / total : 0, cost_served(r->ns, m) * 1e-6, level,
+                r->scale_bits, (unsigned)r->rotations, (unsigned)r->key_switches,
+                (unsigned)r->decompositions, (unsigned)r->pt_products);
         if (r->bootstrap) {
             fprintf(to, " %6s %6s %5s %3u\n", "", "", "", (unsigned)r->num_ct);
         } else {
@@ -156,18 +157,22 @@ static void print_keys(FILE *to, const struct prog *p, struct arena *a)
 
 static void print_totals(FILE *to, const char *name, const struct totals *t, struct arena *a)
 {
-    fprintf(to, "%-12s %10" PRIu64 " %12" PRIu64 " %14" PRIu64 " %10" PRIu64 " %12s %12s %12s %8.3f s %8.3f s\n", name,
-            t->rotations, t->key_switches, t->decompositions, t->products,
+    fprintf(to,
+            "%-12s %10" PRIu64 " %12" PRIu64 " %14" PRIu64 " %10" PRIu64
+            " %12s %12s %12s %8.3f s %8.3f s\n",
+            name, t->rotations, t->key_switches, t->decompositions, t->products,
             bytes_text(a, t->plaintext_bytes), bytes_text(a, t->memory.least),
-            bytes_text(a, t->memory.all), cost_once(t->ns) * 1e-9, cost_served(t->ns, &t->memory) * 1e-9);
+            bytes_text(a, t->memory.all), cost_once(t->ns) * 1e-9,
+            cost_served(t->ns, &t->memory) * 1e-9);
 }
 
 /* Memory: of one image, and with all kept */
 static void print_comparison(FILE *to, const struct prog *p, struct beside beside, struct arena *a)
 {
     struct totals chosen = totals_of(p);
-    fprintf(to, "\n%-12s %10s %12s %14s %10s %12s %12s %12s %10s %10s\n", "layout", "rotations", "key switches",
-            "decompositions", "products", "plaintexts", "one image", "all kept", "time", "several");
+    fprintf(to, "\n%-12s %10s %12s %14s %10s %12s %12s %12s %10s %10s\n", "layout", "rotations",
+            "key switches", "decompositions", "products", "plaintexts", "one image", "all kept",
+            "time", "several");
     print_totals(to, "search", &chosen, a);
     if (beside.p) {
         struct totals other = totals_of(beside.p);
@@ -183,11 +188,15 @@ void estimate_text(FILE *to, const struct prog *p, struct beside beside)
     struct layer_rows rows = c_layer_rows(p, estimate_node_ns(p, a), a);
     struct file_bytes f = estimate_files(p);
     report_plan(to, p);
-    fprintf(to, "files       keys %" PRIu64 " bytes, image %" PRIu64 " bytes, result %" PRIu64 " bytes\n",
+    fprintf(to,
+            "files       keys %" PRIu64 " bytes, image %" PRIu64 " bytes, result %" PRIu64
+            " bytes\n",
             f.keys, f.image, f.result);
     if (weights_are_invented(p->weights)) {
-        fprintf(to, "weights     none: the file is not there, every weight is taken to be different from "
-                    "zero\n");
+        fprintf(
+            to,
+            "weights     none: the file is not there, every weight is taken to be different from "
+            "zero\n");
     }
     struct prog_memory memory = prog_memory(p);
     print_bootstraps(to, &rows);
@@ -235,7 +244,8 @@ static json_t *row_json(const struct layer_row *r, const struct prog_memory *m)
     return o;
 }
 
-static json_t *rows_json(const struct layer_rows *rows, const struct prog_memory *m, bool only_bootstraps)
+static json_t *rows_json(const struct layer_rows *rows, const struct prog_memory *m,
+                         bool only_bootstraps)
 {
     json_t *list = json_array();
     for (uint32_t i = 0; i < rows->len; i++) {
@@ -309,7 +319,8 @@ static void add_precision(json_t *o, const struct prog *p)
     }
     json_object_set_new(o, "agreement", judged ? json_real(1 - p->agreement.changed) : json_null());
     json_object_set_new(o, "agreement_images", whole(p->agreement.images));
-    json_object_set_new(o, "error_bound", p->error_bound > 0 ? json_real(p->error_bound) : json_null());
+    json_object_set_new(o, "error_bound",
+                        p->error_bound > 0 ? json_real(p->error_bound) : json_null());
 }
 
 /* How the least is made up */
@@ -351,7 +362,8 @@ char *estimate_json(const struct prog *p, struct beside beside)
         json_t *layouts = json_object();
         json_object_set(layouts, "search", totals);
         json_object_set_new(layouts, "multiplexed",
-                            beside.p ? totals_json(beside.p) : json_pack("{s:s}", "error", beside.why));
+                            beside.p ? totals_json(beside.p)
+                                     : json_pack("{s:s}", "error", beside.why));
         json_object_set_new(o, "layouts", layouts);
     }
     char *text = json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(10));

@@ -34,12 +34,8 @@ static int print_ops(void)
 static int run_command(enum command command, int argc, char **argv)
 {
     static int (*const run[NUM_COMMANDS])(const struct cli *) = {
-        [CMD_BUILD] = cmd_build,
-        [CMD_ESTIMATE] = cmd_estimate,
-        [CMD_OPT] = cmd_opt,
-        [CMD_SIM] = cmd_sim,
-        [CMD_EVAL] = cmd_eval,
-        [CMD_RANGES] = cmd_ranges,
+        [CMD_BUILD] = cmd_build, [CMD_ESTIMATE] = cmd_estimate, [CMD_OPT] = cmd_opt,
+        [CMD_SIM] = cmd_sim,     [CMD_EVAL] = cmd_eval,         [CMD_RANGES] = cmd_ranges,
         [CMD_CHECK] = cmd_check};
     struct cli c;
     cli_parse(&c, command, argc, argv);

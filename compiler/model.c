@@ -380,7 +380,8 @@ static void read_network(struct front *f)
     finish(f, output, y ? y->loc : f->layers[output].entry->loc);
 }
 
-static struct prog *parse(struct arena *a, const char *path, const char *text, size_t len, bool plan)
+static struct prog *parse(struct arena *a, const char *path, const char *text, size_t len,
+                          bool plan)
 {
     struct front f = {.a = a, .p = prog_new(a, STAGE_NN), .path = path, .planning = plan};
     const char *slash = strrchr(path, '/');

@@ -133,7 +133,8 @@ uint32_t op_conv2d(struct front *f, const struct layer *l, const uint32_t *in)
     const struct weights_tensor *w;
     int64_t groups, mode = WRAP_ZEROS;
     struct window win = {.stride = {1, 1}, .dilation = {1, 1}};
-    if (!plan_conv_weight(f, l, t) || !layer_tensor(f, l, "weight", "weight", TENSOR_REQUIRED, &w) ||
+    if (!plan_conv_weight(f, l, t) ||
+        !layer_tensor(f, l, "weight", "weight", TENSOR_REQUIRED, &w) ||
         !read_groups(f, l, t->dims[0], &groups) || !check_conv_weight(f, l, t, w, groups) ||
         !layer_pair(f, l, "stride", "rows, columns", 1, MAX_WINDOW, win.stride) ||
         !layer_pair(f, l, "dilation", "rows, columns", 1, MAX_WINDOW, win.dilation) ||
@@ -212,8 +213,8 @@ static bool norm_tensor(struct front *f, const struct layer *l, const char *key,
 {
     /* a variance is positive */
     bool variance = strcmp(key, "running_var") == 0;
-    if (!layer_tensor_plan(f, l, key, key, optional ? TENSOR_OPTIONAL : TENSOR_REQUIRED, 1, &channels,
-                           variance ? -1 : 1) ||
+    if (!layer_tensor_plan(f, l, key, key, optional ? TENSOR_OPTIONAL : TENSOR_REQUIRED, 1,
+                           &channels, variance ? -1 : 1) ||
         !layer_tensor(f, l, key, key,
                       optional && yaml_get(l->entry, key) ? TENSOR_OPTIONAL : TENSOR_REQUIRED, t)) {
         return false;

@@ -136,7 +136,8 @@ static const struct argp_option common_options[] = {
     {.name = "agreement",
      .key = OPT_AGREEMENT,
      .arg = "PERCENT",
-     .doc = "answers that noise is expected to leave unchanged (default: 99.9): with images, precision "
+     .doc = "answers that noise is expected to leave unchanged (default: 99.9): with images, "
+            "precision "
             "and boot-precision are raised until it is so"},
     {.name = "bootstrap",
      .key = OPT_BOOTSTRAP,
@@ -151,13 +152,15 @@ static const struct argp_option common_options[] = {
     {.name = "layout",
      .key = OPT_LAYOUT,
      .arg = "HOW",
-     .doc = "search: the cheapest layout of every tensor (default); multiplexed: that of Lee et al., for "
+     .doc = "search: the cheapest layout of every tensor (default); multiplexed: that of Lee et "
+            "al., for "
             "comparisons"},
     {.name = "boot-precision",
      .key = OPT_BOOT_PRECISION,
      .arg = "BITS",
-     .doc = "what a bootstrap leaves of its largest values, at most 17 (default: 11); from 12 on it "
-            "takes two levels more"},
+     .doc =
+         "what a bootstrap leaves of its largest values, at most 17 (default: 11); from 12 on it "
+         "takes two levels more"},
     {.name = "boot-pairs",
      .key = OPT_BOOT_PAIRS,
      .arg = "WHEN",
@@ -283,7 +286,9 @@ static const struct argp_option build_options[] = {
      .key = OPT_ESTIMATE,
      .doc = "say what running it would take, as weft estimate does, and make nothing"},
     {.name = "json", .key = OPT_JSON, .doc = "with --estimate: as JSON"},
-    {.name = "compare", .key = OPT_COMPARE, .doc = "with --estimate: beside the multiplexed layout"},
+    {.name = "compare",
+     .key = OPT_COMPARE,
+     .doc = "with --estimate: beside the multiplexed layout"},
     {.name = "max-memory",
      .key = OPT_MEMORY,
      .arg = "SIZE",
@@ -359,7 +364,10 @@ static const struct argp_option eval_options[] = {
      .key = OPT_PROGRAM,
      .arg = "NAME",
      .doc = "run this program, which weft build made of the model, instead of building one"},
-    {.name = "threads", .key = OPT_THREADS, .arg = "N", .doc = "of the program, 1 to 256 (default: all)"},
+    {.name = "threads",
+     .key = OPT_THREADS,
+     .arg = "N",
+     .doc = "of the program, 1 to 256 (default: all)"},
     {.name = "max-memory",
      .key = OPT_MEMORY,
      .arg = "SIZE",
@@ -537,12 +545,16 @@ static const struct {
           .parser = parse_own,
           .children = with_common,
           .args_doc = "MODEL.yaml|PROGRAM.ir IMAGES.bin",
-          .doc = "Run labelled images (records of a label byte and the bytes of the picture, channel by "
-                 "channel: CIFAR-10's own files, for one) through the network on plain numbers, through "
-                 "the compiled program with the modelled noise of encryption and, with --encrypted, "
-                 "through that program on encrypted images. Says where images leave the ranges that "
-                 "activations were made for. The counts are kept in MODEL.eval.state (FILE.state with -o "
-                 "FILE) until the end, so that --resume can go on."}},
+          .doc =
+              "Run labelled images (records of a label byte and the bytes of the picture, channel "
+              "by "
+              "channel: CIFAR-10's own files, for one) through the network on plain numbers, "
+              "through "
+              "the compiled program with the modelled noise of encryption and, with --encrypted, "
+              "through that program on encrypted images. Says where images leave the ranges that "
+              "activations were made for. The counts are kept in MODEL.eval.state (FILE.state with "
+              "-o "
+              "FILE) until the end, so that --resume can go on."}},
     [CMD_RANGES] =
         {"ranges",
          "what reaches a network's activations on pictures",
@@ -552,16 +564,18 @@ static const struct {
           .doc = "Run the network on plain numbers over a file of records, print the range of "
                  "every activation, warn where pictures leave the range of training, and write "
                  "the ranges and quantiles of every channel to a safetensors file."}},
-    [CMD_ESTIMATE] =
-        {"estimate",
-         "what running a model would take: ring, keys, memory, time of every layer",
-         {.options = estimate_options,
-          .parser = parse_own,
-          .children = with_common,
-          .args_doc = "MODEL.yaml|PROGRAM.ir",
-          .doc = "Plan a model and print what its program will take, before anything is built or run. Bytes "
-                 "of keys and ciphertexts are exact. The weights file may be missing: every weight is then "
-                 "taken to be different from zero, and layers must say the sizes that only it knows."}},
+    [CMD_ESTIMATE] = {"estimate",
+                      "what running a model would take: ring, keys, memory, time of every layer",
+                      {.options = estimate_options,
+                       .parser = parse_own,
+                       .children = with_common,
+                       .args_doc = "MODEL.yaml|PROGRAM.ir",
+                       .doc = "Plan a model and print what its program will take, before anything "
+                              "is built or run. Bytes "
+                              "of keys and ciphertexts are exact. The weights file may be missing: "
+                              "every weight is then "
+                              "taken to be different from zero, and layers must say the sizes that "
+                              "only it knows."}},
     [CMD_CHECK] = {"check",
                    "read a model and report its mistakes",
                    {.parser = parse_own,
@@ -582,7 +596,8 @@ const char *cli_summary(enum command command)
 void cli_parse(struct cli *c, enum command command, int argc, char **argv)
 {
     char name[32];
-    *c = (struct cli){.command = command, .stage = command == CMD_SIM ? STAGE_CKKS : STAGE_NN,
+    *c = (struct cli){.command = command,
+                      .stage = command == CMD_SIM ? STAGE_CKKS : STAGE_NN,
                       .estimate = command == CMD_ESTIMATE};
     snprintf(name, sizeof name, "weft %s", commands[command].name);
     argv[0] = name; /* argp begins every message with it */

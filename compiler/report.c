@@ -48,7 +48,8 @@ void report_plan(FILE *to, const struct prog *p)
     fprintf(to, "levels      %u used, %u primes + %u for key switching\n", (unsigned)s.depth,
             (unsigned)p->params.num_q, (unsigned)p->params.num_p);
     report_precision(to, p);
-    fprintf(to, "work        %u rotations, %u key switches, %u decompositions, %u plaintext products\n",
+    fprintf(to,
+            "work        %u rotations, %u key switches, %u decompositions, %u plaintext products\n",
             (unsigned)s.rotations, (unsigned)s.key_switches, (unsigned)s.decompositions,
             (unsigned)s.pt_products);
     fprintf(to, "keys        %u, %s on disk\n", (unsigned)s.keys, bytes_text(a, s.key_bytes));
@@ -58,11 +59,14 @@ void report_plan(FILE *to, const struct prog *p)
     fprintf(to, "memory      %s for one image: keys %s, plaintexts %s, buffers %s, other %s\n",
             bytes_text(a, mem.least), bytes_text(a, mem.keys), bytes_text(a, mem.plaintexts),
             bytes_text(a, mem.registers), bytes_text(a, mem.other));
-    fprintf(to, "            %s for several (--max-memory %s), %s if all that is computed is kept\n",
+    fprintf(to,
+            "            %s for several (--max-memory %s), %s if all that is computed is kept\n",
             bytes_text(a, mem.usual), bytes_text(a, mem.budget), bytes_text(a, mem.all));
     struct node_ns ns = cost_prog_times(p);
-    fprintf(to, "time        %.3f s for one image, %.3f s for each of several predicted, on one thread\n",
-            cost_once(ns) * 1e-9, cost_served(ns, &mem) * 1e-9);
+    fprintf(
+        to,
+        "time        %.3f s for one image, %.3f s for each of several predicted, on one thread\n",
+        cost_once(ns) * 1e-9, cost_served(ns, &mem) * 1e-9);
 }
 
 void memory_check(const struct prog *p)
@@ -72,10 +76,12 @@ void memory_check(const struct prog *p)
     const uint64_t mib = (uint64_t)1 << 20;
     if (p->max_memory && m.least > p->max_memory) {
         diag_fatal(NO_LOC,
-                   "--max-memory: the program needs at least %" PRIu64 "M with one thread (keys %s, plaintexts %s, buffers %s, "
+                   "--max-memory: the program needs at least %" PRIu64
+                   "M with one thread (keys %s, plaintexts %s, buffers %s, "
                    "other %s), not %s",
                    (m.least + mib - 1) / mib, bytes_text(a, m.keys), bytes_text(a, m.plaintexts),
-                   bytes_text(a, m.registers), bytes_text(a, m.other), bytes_text(a, p->max_memory));
+                   bytes_text(a, m.registers), bytes_text(a, m.other),
+                   bytes_text(a, p->max_memory));
     }
 }
 

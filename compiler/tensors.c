@@ -135,9 +135,10 @@ bool layer_plan_key(struct front *f, const struct layer *l, const char *key)
     if (!f->inventing || layer_key(f, l, key, &ok) || !ok) {
         return true;
     }
-    layer_error(f, l, l->entry->loc, "the weights file is not there, and without it '%s' is not known",
-                key);
-    front_hint(f, l->entry->loc, "a plan is possible without weights when the layer says '%s: ...'", key);
+    layer_error(f, l, l->entry->loc,
+                "the weights file is not there, and without it '%s' is not known", key);
+    front_hint(f, l->entry->loc, "a plan is possible without weights when the layer says '%s: ...'",
+               key);
     return false;
 }
 

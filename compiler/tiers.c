@@ -146,11 +146,13 @@ static void explain(const struct driver *d, const struct prog *p)
 {
     if (d->cli->opts.explain) {
         bool known = p->agreement.images > 0;
-        diag_note(NO_LOC, "precision of %s: %s of answers expected unchanged (%u %simages), %.3f s an image",
-                  tier_text(p, d->a),
-                  known ? agreement_percent(p->agreement.changed, d->a) : "no known share",
-                  (unsigned)p->agreement.images, p->agreement.drawn ? "random " : "",
-                  cost_prog(p) * 1e-9);
+        diag_note(
+            NO_LOC,
+            "precision of %s: %s of answers expected unchanged (%u %simages), %.3f s an image",
+            tier_text(p, d->a),
+            known ? agreement_percent(p->agreement.changed, d->a) : "no known share",
+            (unsigned)p->agreement.images, p->agreement.drawn ? "random " : "",
+            cost_prog(p) * 1e-9);
     }
 }
 

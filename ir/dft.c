@@ -42,7 +42,7 @@ static void first_octant(uint64_t k, uint64_t order, double *c, double *s)
 
 /* What many entries of one factor share: the first octant of its roots, and powers of 5 */
 struct roots {
-    double (*octant)[2];           /* [order / 8 + 1] */
+    double (*octant)[2];          /* [order / 8 + 1] */
     uint32_t low[256], high[256]; /* 5^j and 5^(256 j) mod 2^32 */
 };
 

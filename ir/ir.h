@@ -55,7 +55,17 @@ enum kind {
 
 enum wrap { WRAP_ZEROS, WRAP_CIRCULAR, WRAP_SPIRAL, NUM_WRAPS };
 
-enum attr_kind { ATTR_INT, ATTR_INTS, ATTR_REAL, ATTR_REALS, ATTR_STR, ATTR_CONST, ATTR_LAYOUT, ATTR_MAP, ATTR_WRAP };
+enum attr_kind {
+    ATTR_INT,
+    ATTR_INTS,
+    ATTR_REAL,
+    ATTR_REALS,
+    ATTR_STR,
+    ATTR_CONST,
+    ATTR_LAYOUT,
+    ATTR_MAP,
+    ATTR_WRAP
+};
 
 enum key {
 #define ATTR(key, kind) KEY_##key,
@@ -72,19 +82,30 @@ enum op {
 enum { MANY = 255 };
 enum op_flag { PURE = 1, LINEAR = 2, FREE = 4 };
 /* Which result kind an op has; RESULT_SAME and RESULT_VALUE as in the legend of ops.def */
-enum op_result { RESULT_NONE, RESULT_CONST, RESULT_TENSOR, RESULT_VEC, RESULT_CT, RESULT_CTX, RESULT_DIGITS, RESULT_SPARSE, RESULT_SAME, RESULT_VALUE };
+enum op_result {
+    RESULT_NONE,
+    RESULT_CONST,
+    RESULT_TENSOR,
+    RESULT_VEC,
+    RESULT_CT,
+    RESULT_CTX,
+    RESULT_DIGITS,
+    RESULT_SPARSE,
+    RESULT_SAME,
+    RESULT_VALUE
+};
 
 /* One row of ops.def, unpacked (optab.c). */
 struct op_info {
     const char *name;
-    bool is_const;           /* belongs to prog.consts */
+    bool is_const; /* belongs to prog.consts */
     bool in_stage[NUM_STAGES];
-    uint8_t operands;        /* number, or MANY */
-    uint8_t result;          /* enum op_result */
-    unsigned flags;          /* enum op_flag */
-    uint8_t num_attrs;       /* required first, then optional */
+    uint8_t operands;  /* number, or MANY */
+    uint8_t result;    /* enum op_result */
+    unsigned flags;    /* enum op_flag */
+    uint8_t num_attrs; /* required first, then optional */
     uint8_t num_required;
-    uint16_t attr[12];       /* enum key */
+    uint16_t attr[12]; /* enum key */
 };
 extern const struct op_info op_info[NUM_OPS];
 /* NUM_OPS / NUM_KEYS when there is none of that name */
@@ -109,27 +130,27 @@ struct type {
 };
 
 struct attr {
-    uint16_t key;  /* enum key */
-    uint32_t len;  /* INTS, REALS: elements */
+    uint16_t key; /* enum key */
+    uint32_t len; /* INTS, REALS: elements */
     union {
-        int64_t i;             /* INT, CONST, LAYOUT, MAP, WRAP */
-        double r;              /* REAL */
-        const int64_t *ints;   /* in the program's arena */
+        int64_t i;           /* INT, CONST, LAYOUT, MAP, WRAP */
+        double r;            /* REAL */
+        const int64_t *ints; /* in the program's arena */
         const double *reals;
         const char *str;
     } v;
 };
 
 struct node {
-    uint16_t op;        /* enum op */
+    uint16_t op; /* enum op */
     uint16_t num_attrs;
     uint32_t num_args;
     const uint32_t *args; /* operand indices, in the program's arena */
     struct attr *attrs;   /* sorted in the order of the op's row */
     struct type type;
-    struct loc loc;       /* the YAML place that this node comes from, to the end */
-    const char *layer;    /* name of the layer that it comes from, interned by pointer; "" if none */
-    uint32_t reg;         /* ckks: buffer assigned by ckks_regs, else NONE */
+    struct loc loc;    /* the YAML place that this node comes from, to the end */
+    const char *layer; /* name of the layer that it comes from, interned by pointer; "" if none */
+    uint32_t reg;      /* ckks: buffer assigned by ckks_regs, else NONE */
 };
 
 struct nodes {
@@ -165,9 +186,11 @@ struct layout {
 
 /* Computes the derived fields; false (and *why, static text) if the descriptor is not valid. */
 bool layout_finish(struct layout *l, const char **why);
-void layout_at(const struct layout *l, uint32_t c, uint32_t h, uint32_t w, uint32_t *ct, uint32_t *slot);
+void layout_at(const struct layout *l, uint32_t c, uint32_t h, uint32_t w, uint32_t *ct,
+               uint32_t *slot);
 /* The inverse; false where slot (< n) of ct holds no element. */
-bool layout_inverse(const struct layout *l, uint32_t ct, uint32_t slot, uint32_t *c, uint32_t *h, uint32_t *w);
+bool layout_inverse(const struct layout *l, uint32_t ct, uint32_t slot, uint32_t *c, uint32_t *h,
+                    uint32_t *w);
 /* x is [c][h][w]; cts is [num_ct][n], cleared first. */
 void layout_pack(const struct layout *l, const double *x, double *cts);
 void layout_unpack(const struct layout *l, const double *cts, double *x);
@@ -195,7 +218,7 @@ struct lterm {
     uint32_t weight;    /* constant */
     uint32_t out_from, in_from, groups;
     uint32_t stride[2], dilation[2], up[2];
-    int32_t pad[4];     /* top, bottom, left, right; bottom and right only fix the output's size */
+    int32_t pad[4]; /* top, bottom, left, right; bottom and right only fix the output's size */
     enum wrap wrap;
 };
 
@@ -219,7 +242,8 @@ struct lmap {
     uint32_t out[3];     /* C,H,W of the result */
     uint32_t out_layout; /* NONE before nn_layout */
     uint32_t num_terms;
-    struct lterm *term;  /* of a DFT factor: one, 1 x 1 x n on both sides, weight NONE, layouts of n slots */
+    struct lterm
+        *term; /* of a DFT factor: one, 1 x 1 x n on both sides, weight NONE, layouts of n slots */
     struct ldft dft;
 };
 
@@ -228,31 +252,32 @@ struct lmap {
 /* What the client must know of the picture; all stages carry it unchanged. */
 struct model {
     const char *name;
-    uint64_t hash;          /* XXH3 of the YAML text and the weights file: names the model in all files */
-    uint32_t input[3];      /* C,H,W */
-    double range[2];        /* raw values: a byte v of an image means range[0] + v/255*(range[1]-range[0]) */
-    const double *mean;     /* [C]; the network sees (raw - mean[c]) / std[c] */
-    const double *std;      /* [C] */
+    uint64_t hash; /* XXH3 of the YAML text and the weights file: names the model in all files */
+    uint32_t input[3]; /* C,H,W */
+    double
+        range[2]; /* raw values: a byte v of an image means range[0] + v/255*(range[1]-range[0]) */
+    const double *mean; /* [C]; the network sees (raw - mean[c]) / std[c] */
+    const double *std;  /* [C] */
     const char *const *labels;
-    uint32_t num_labels;    /* 0 or the number of outputs */
-    uint32_t num_outputs;   /* elements of the (flattened) result */
+    uint32_t num_labels;  /* 0 or the number of outputs */
+    uint32_t num_outputs; /* elements of the (flattened) result */
 };
 
 /* CKKS parameters, chosen by ckks_params; log_n == 0 before. */
 struct params {
-    uint32_t log_n;          /* ring degree N = 2^log_n */
+    uint32_t log_n; /* ring degree N = 2^log_n */
     uint32_t num_q, num_p;
-    const uint64_t *q, *p;   /* q[0] is the last to go; primes = 1 mod 2N, at most 50 bits */
-    uint32_t alpha;          /* primes a digit in key switching */
-    double scale;            /* of data between layers */
-    double input_scale;      /* of the fresh ciphertext */
-    bool insecure;           /* below 128 bits: only with --insecure, marked in every file */
-    double lambda_bits;      /* 128 or, for toy parameters, 0 = not secure */
+    const uint64_t *q, *p; /* q[0] is the last to go; primes = 1 mod 2N, at most 50 bits */
+    uint32_t alpha;        /* primes a digit in key switching */
+    double scale;          /* of data between layers */
+    double input_scale;    /* of the fresh ciphertext */
+    bool insecure;         /* below 128 bits: only with --insecure, marked in every file */
+    double lambda_bits;    /* 128 or, for toy parameters, 0 = not secure */
     /* Of programs that bootstrap, else 0. Chain: q_0; q_1 for SlotToCoeff; q_2 .. q_boot_level for layers;
      * then EvalMod; then CoeffToSlot, the last of which is q_(num_q - 1). */
-    uint32_t boot_level;     /* level of the result of a bootstrap */
-    uint32_t sparse_weight;  /* nonzero coefficients of the secret under which values are raised */
-    uint32_t arcsine;        /* 3: EvalMod takes the cubic term of the sine away, two levels more; 0 */
+    uint32_t boot_level;    /* level of the result of a bootstrap */
+    uint32_t sparse_weight; /* nonzero coefficients of the secret under which values are raised */
+    uint32_t arcsine; /* 3: EvalMod takes the cubic term of the sine away, two levels more; 0 */
 };
 
 /* Same numbers as enum rt_key_kind of the runtime. */
@@ -270,8 +295,8 @@ const char *key_kind_name(enum key_kind k); /* optab.c */
 /* One key-switching key. */
 struct key_spec {
     enum key_kind kind;
-    int64_t by;      /* rotation in slots; 0 where the kind has none */
-    int32_t level;   /* the highest level at which it is used: the key stops there */
+    int64_t by;    /* rotation in slots; 0 where the kind has none */
+    int32_t level; /* the highest level at which it is used: the key stops there */
 };
 
 /* A function: nodes of its own with one input and one output, called by `call`. It uses the program's
@@ -311,22 +336,22 @@ struct prog {
     uint32_t num_maps, cap_maps;
     struct model model;
     struct params params;
-    struct key_spec *keys;    /* ckks, after ckks_keys: sorted by (kind, by) */
+    struct key_spec *keys; /* ckks, after ckks_keys: sorted by (kind, by) */
     uint32_t num_keys;
-    uint32_t num_regs;        /* ckks, after ckks_regs */
-    const uint64_t *reg_words;/* [num_regs] capacity of each buffer in 64-bit words */
-    const char *source;       /* path of the YAML file as given, "" if none */
-    const char *weights_path; /* as found: relative to the working directory */
-    struct weights *weights;  /* opened on demand; opaque (weights.c) */
-    double error_bound;       /* predicted max |logit error|; 0 before it is known */
+    uint32_t num_regs;         /* ckks, after ckks_regs */
+    const uint64_t *reg_words; /* [num_regs] capacity of each buffer in 64-bit words */
+    const char *source;        /* path of the YAML file as given, "" if none */
+    const char *weights_path;  /* as found: relative to the working directory */
+    struct weights *weights;   /* opened on demand; opaque (weights.c) */
+    double error_bound;        /* predicted max |logit error|; 0 before it is known */
     struct {
-        double changed;       /* expected share of answers that noise changes */
-        uint32_t images;      /* that it was judged on; 0: it was not */
-        bool drawn;           /* at random */
-        bool judged;          /* if images is 0: in vain, values left the range of numbers */
-    } agreement;              /* of a finished program; not part of its text */
-    uint64_t max_memory;      /* --max-memory: bytes that the program keeps within; 0: the default */
-    bool is_function;         /* the nodes are those of a function: input and output have no layout, the
+        double changed;  /* expected share of answers that noise changes */
+        uint32_t images; /* that it was judged on; 0: it was not */
+        bool drawn;      /* at random */
+        bool judged;     /* if images is 0: in vain, values left the range of numbers */
+    } agreement;         /* of a finished program; not part of its text */
+    uint64_t max_memory; /* --max-memory: bytes that the program keeps within; 0: the default */
+    bool is_function;    /* the nodes are those of a function: input and output have no layout, the
                                  type of `input` is given (build_type), there is no `call` */
     /* Private to prog.c and consts.c. `memo` is a child of the arena: marks on the arena do not
      * reach it. */
@@ -338,16 +363,22 @@ struct prog {
 
 /* What the user asked for; every pass gets it. Zero = the default. */
 struct opts {
-    bool insecure;        /* --insecure: toy parameters allowed */
-    uint32_t log_n;       /* --log-n: force the ring degree (0: smallest that is secure and fits) */
-    uint32_t precision;   /* --precision: bits of the data scale (0: the compiler's choice) */
-    bool check;           /* --check: keep what a debug build compares its layers with */
-    bool explain;         /* --explain: say why, on stderr */
-    const char *cost_path;/* --cost: figures of the cost model (NULL: built in) */
-    enum boot_when { BOOTSTRAP_AUTO, BOOTSTRAP_NEVER, BOOTSTRAP_ALWAYS } bootstrap; /* --bootstrap */
-    uint32_t boot_levels; /* --boot-levels: the most that a bootstrap may leave for layers (0: any) */
-    uint32_t boot_precision; /* --boot-precision: bits of the range that its largest values keep (0: default) */
-    bool boot_single;     /* --boot-pairs=never: no two real ciphertexts in one complex bootstrap */
+    bool insecure;      /* --insecure: toy parameters allowed */
+    uint32_t log_n;     /* --log-n: force the ring degree (0: smallest that is secure and fits) */
+    uint32_t precision; /* --precision: bits of the data scale (0: the compiler's choice) */
+    bool check;         /* --check: keep what a debug build compares its layers with */
+    bool explain;       /* --explain: say why, on stderr */
+    const char *cost_path; /* --cost: figures of the cost model (NULL: built in) */
+    enum boot_when {
+        BOOTSTRAP_AUTO,
+        BOOTSTRAP_NEVER,
+        BOOTSTRAP_ALWAYS
+    } bootstrap; /* --bootstrap */
+    uint32_t
+        boot_levels; /* --boot-levels: the most that a bootstrap may leave for layers (0: any) */
+    uint32_t
+        boot_precision; /* --boot-precision: bits of the range that its largest values keep (0: default) */
+    bool boot_single; /* --boot-pairs=never: no two real ciphertexts in one complex bootstrap */
     enum layout_how { LAYOUT_SEARCH, LAYOUT_MULTIPLEXED } layout; /* --layout */
 };
 
@@ -363,18 +394,18 @@ struct prog *prog_derive(const struct prog *p, enum stage stage);
 struct prog *prog_of_func(const struct prog *p, uint32_t f);
 
 /* Appending. The type is computed by type_infer() (type.c), except where `type` is given. */
-struct build {               /* attributes of the node under construction */
+struct build { /* attributes of the node under construction */
     struct prog *p;
     struct attr attrs[16];
     uint32_t num_attrs;
     struct loc loc;
     const char *layer;
-    struct type type;        /* set by build_type() */
+    struct type type; /* set by build_type() */
     bool has_type;
 };
 struct build build_at(struct prog *p, struct loc loc, const char *layer);
 struct build build_like(struct prog *p, const struct node *n); /* location and layer of n */
-void build_int(struct build *b, enum key k, int64_t v); /* also CONST, LAYOUT, MAP, WRAP */
+void build_int(struct build *b, enum key k, int64_t v);        /* also CONST, LAYOUT, MAP, WRAP */
 void build_ints(struct build *b, enum key k, const int64_t *v, uint32_t len);
 void build_real(struct build *b, enum key k, double v);
 void build_reals(struct build *b, enum key k, const double *v, uint32_t len);
@@ -390,7 +421,8 @@ uint32_t build1(struct build *b, enum op op, uint32_t a0);
 uint32_t build2(struct build *b, enum op op, uint32_t a0, uint32_t a1);
 /* Copy node n of another program with new operands; same attributes, type, location. */
 uint32_t prog_copy_node(struct prog *p, const struct node *n, const uint32_t *args);
-uint32_t nodes_append(struct prog *p, struct nodes *to, const struct node *n); /* as it is, unchecked */
+uint32_t nodes_append(struct prog *p, struct nodes *to,
+                      const struct node *n);                      /* as it is, unchecked */
 uint32_t prog_add_layout(struct prog *p, const struct layout *l); /* equal ones are shared */
 uint32_t prog_add_map(struct prog *p, const struct lmap *m);      /* copied; terms too */
 
@@ -403,7 +435,7 @@ const int64_t *node_ints(const struct node *n, enum key k, uint32_t *len);
 uint32_t node_ref_or_none(const struct node *n, enum key k); /* CONST, LAYOUT, MAP */
 /* The kind of key that the node multiplies by (key_mul, encapsulate, raised_mul); false: none */
 bool node_key_kind(const struct node *n, enum key_kind *kind);
-void node_set_int(struct prog *p, struct node *n, enum key k, int64_t v);   /* add or replace */
+void node_set_int(struct prog *p, struct node *n, enum key k, int64_t v); /* add or replace */
 void node_set_real(struct prog *p, struct node *n, enum key k, double v);
 
 /* Number of uses of every node as an operand; array of nodes.len in the arena. */
@@ -420,14 +452,16 @@ bool type_infer(const struct prog *p, enum op op, const uint32_t *args, uint32_t
  * inferred: kind, shape and n agree, but an `add` may have a smaller n (the sum of the copies of a
  * vector repeats sooner) and the input of a function has any; layouts, levels and scales are not
  * compared. */
-bool type_agrees(enum op op, const struct type *inferred, const struct type *found, const char **why);
+bool type_agrees(enum op op, const struct type *inferred, const struct type *found,
+                 const char **why);
 /* Largest sizes that any stage accepts: with them no product of sizes below overflows 64 bits. */
 #define MOST_CHANNELS (1u << 24)
-#define MOST_PIXELS (1u << 16)   /* a row or a column */
+#define MOST_PIXELS   (1u << 16) /* a row or a column */
 #define MOST_ELEMENTS (1u << 28)
-#define MOST_SLOTS (1u << 17)
+#define MOST_SLOTS    (1u << 17)
 /* Output size of one axis of a window: (size + pad_a + pad_b - dilation*(k-1) - 1) / stride + 1; 0 if none */
-uint32_t window_size(uint32_t size, uint32_t k, uint32_t stride, int32_t pad_a, int32_t pad_b, uint32_t dilation);
+uint32_t window_size(uint32_t size, uint32_t k, uint32_t stride, int32_t pad_a, int32_t pad_b,
+                     uint32_t dilation);
 uint64_t type_elements(const struct type *t); /* product of dims */
 
 /* ---- weights.c: a mapped safetensors file -------------------------------------------------- */
@@ -443,7 +477,8 @@ struct weights_tensor {
 };
 /* Maps and checks (header length, JSON, offsets, overlap, sizes); false and *why on a bad file. */
 bool weights_open(struct arena *a, const char *path, struct weights **out, const char **why);
-const struct weights_tensor *weights_find(const struct weights *w, const char *name); /* NULL: none */
+const struct weights_tensor *weights_find(const struct weights *w,
+                                          const char *name); /* NULL: none */
 uint32_t weights_count(const struct weights *w);
 const struct weights_tensor *weights_get(const struct weights *w, uint32_t i);
 uint64_t weights_hash(const struct weights *w); /* XXH3 of the whole file */
@@ -482,7 +517,7 @@ struct rect { /* entries (slot + r*row_step + c*col_step), r < rows, c < cols, a
     uint32_t out_slot, in_slot; /* of r = c = 0; both advance by the same steps */
     uint32_t rows, cols;
     uint32_t row_step, col_step;
-    uint32_t weight;            /* element of the term's weight constant */
+    uint32_t weight; /* element of the term's weight constant */
 };
 struct diagonal {
     uint32_t out_ct, in_ct; /* in_ct counts over all operands of the map in order */
@@ -493,10 +528,11 @@ struct diagonal {
 };
 /* The diagonals of a DFT factor have no rects: dft_entry() gives their values. */
 struct diagonals {
-    uint32_t nw;            /* slots of the work vector */
+    uint32_t nw; /* slots of the work vector */
     uint32_t n_out;
     uint32_t len;
-    const struct diagonal *at; /* sorted by (out_ct, in_ct, offset); entries of weight exactly 0 left
+    const struct diagonal
+        *at; /* sorted by (out_ct, in_ct, offset); entries of weight exactly 0 left
                                   out when weights are given, and so all-zero diagonals */
 };
 /* Diagonals of map `map` in arena a (mark and release around it: they are large). With
@@ -509,12 +545,14 @@ bool lmap_check(const struct prog *p, const struct lmap *m, const char **why);
 /* Slots of the work vector: max(n_out, all n_in); both layouts must be set. */
 uint32_t lmap_work_slots(const struct prog *p, const struct lmap *m);
 /* First ciphertext number of operand `term` (sum of num_ct of the earlier ones). */
-uint32_t lmap_first_ct(const struct prog *p, const struct lmap *m, uint32_t term); /* term may be num_terms */
+uint32_t lmap_first_ct(const struct prog *p, const struct lmap *m,
+                       uint32_t term); /* term may be num_terms */
 /* The same map over plain tensors: y [C][H][W] += M_i x_i, straight from the definition; the naive
  * reference of all tests. */
 void lmap_apply(struct prog *p, const struct lmap *m, uint32_t term, const double *x, double *y);
 /* NULL when there is no such diagonal */
-const struct diagonal *diagonal_find(const struct diagonals *d, uint32_t out_ct, uint32_t in_ct, uint32_t offset);
+const struct diagonal *diagonal_find(const struct diagonals *d, uint32_t out_ct, uint32_t in_ct,
+                                     uint32_t offset);
 /* Where operand i of a pmac finds its plaintext: an entry of the diagonal stands at position
  * ((by_input ? in_slot : out_slot) + shift) mod n of the vector of nw slots; n divides nw. */
 struct pmac_entry {
@@ -523,15 +561,18 @@ struct pmac_entry {
     bool by_input;
     uint32_t n, shift;
 };
-struct pmac_entry pmac_entry(const struct prog *p, const struct node *pmac, uint32_t i, const struct diagonals *d);
+struct pmac_entry pmac_entry(const struct prog *p, const struct node *pmac, uint32_t i,
+                             const struct diagonals *d);
 /* The plaintext vectors of a pmac node: values [num_args][nw] (cleared first). d must be
  * lmap_diagonals(p, the node's map, true, ...). */
-void pmac_plaintexts(struct prog *p, const struct node *pmac, const struct diagonals *d, double *values);
+void pmac_plaintexts(struct prog *p, const struct node *pmac, const struct diagonals *d,
+                     double *values);
 /* Those of a DFT factor are complex: values as above, and their imaginary parts. */
 void pmac_plaintexts_complex(struct prog *p, const struct node *pmac, const struct diagonals *d,
                              double *re, double *im);
 /* Entry (out slot, in slot) of the factor on n slots; 0 where they differ outside its bits. */
-void dft_entry(const struct ldft *f, uint32_t n, uint32_t out_slot, uint32_t in_slot, double *re, double *im);
+void dft_entry(const struct ldft *f, uint32_t n, uint32_t out_slot, uint32_t in_slot, double *re,
+               double *im);
 /* With what period its diagonals repeat: min(n, 2^last) */
 uint32_t dft_period(const struct ldft *f, uint32_t n);
 /* The factor on a vector of n slots, in place, stage by stage */
@@ -542,8 +583,10 @@ void padd_plaintext(struct prog *p, const struct node *padd, double *values);
 /* ---- print.c, parse.c, verify.c, stats.c ---------------------------------------------------- */
 
 void prog_print(const struct prog *p, struct str *out);
-void type_print(const struct type *t, struct str *out); /* "tensor 8x12x12 @3", "ct 2048 L=5 S=..." */
-void node_print(const struct prog *p, const struct node *n, uint32_t index, struct str *out); /* one line */
+void type_print(const struct type *t,
+                struct str *out); /* "tensor 8x12x12 @3", "ct 2048 L=5 S=..." */
+void node_print(const struct prog *p, const struct node *n, uint32_t index,
+                struct str *out); /* one line */
 /* Parse text; any mistake is diag_fatal() at file:line:col. name is used in diagnostics. */
 struct prog *prog_parse(struct arena *a, const char *name, const char *text, size_t len);
 /* What is legal at p->stage; the first violation is reported. after_pass: its name, then a violation is
@@ -554,16 +597,17 @@ void prog_verify(const struct prog *p, const char *after_pass);
  * rotations, key_switches, decompositions, pt_products. */
 struct prog_stats {
     uint32_t nodes, by_op[NUM_OPS];
-    uint32_t layers, depth;        /* depth: levels consumed (ckks), else multiplications on the longest path */
-    uint32_t rotations;            /* rot (slot), key_mul and raised_mul with `by` (ckks) */
-    uint32_t key_switches;         /* products with a key: key_mul, raised_mul, encapsulate */
-    uint32_t decompositions;       /* decompose, encapsulate: what several key switches may share */
+    uint32_t layers,
+        depth; /* depth: levels consumed (ckks), else multiplications on the longest path */
+    uint32_t rotations;      /* rot (slot), key_mul and raised_mul with `by` (ckks) */
+    uint32_t key_switches;   /* products with a key: key_mul, raised_mul, encapsulate */
+    uint32_t decompositions; /* decompose, encapsulate: what several key switches may share */
     uint32_t plaintexts, pt_products; /* operands of pmac */
     uint32_t keys;
-    uint64_t key_bytes;            /* on disk, seeded: the b halves */
+    uint64_t key_bytes; /* on disk, seeded: the b halves */
     uint64_t ciphertext_bytes_in, ciphertext_bytes_out;
-    uint64_t plaintext_bytes;      /* limbs, if all are kept */
-    uint64_t plaintext_limb_bytes; /* one limb of each */
+    uint64_t plaintext_bytes;       /* limbs, if all are kept */
+    uint64_t plaintext_limb_bytes;  /* one limb of each */
     uint64_t plaintext_bytes_least; /* coefficients, of which the limbs are made */
     uint64_t register_bytes;
     double log2_qp;
@@ -576,11 +620,12 @@ uint64_t key_limbs(const struct params *q, const struct key_spec *key);
  * answer keeps a halves of keys and limbs of plaintexts where the budget allows (runtime/eval/eval.c). */
 struct prog_memory {
     uint64_t keys, plaintexts, registers, other; /* of the least */
-    uint64_t least;  /* one image */
-    uint64_t all;    /* everything is kept */
-    uint64_t budget; /* --max-memory, or the default */
-    uint64_t usual;  /* several images: as much of `all` as the budget allows, at least `least` */
-    double kept_keys, kept_plaintexts; /* shares that are kept then: of the a halves, and of the limbs */
+    uint64_t least;                              /* one image */
+    uint64_t all;                                /* everything is kept */
+    uint64_t budget;                             /* --max-memory, or the default */
+    uint64_t usual; /* several images: as much of `all` as the budget allows, at least `least` */
+    double kept_keys,
+        kept_plaintexts; /* shares that are kept then: of the a halves, and of the limbs */
 };
 /* Predicted nanoseconds of one thread: where all that is computed is kept; what making halves of keys and limbs
  * of plaintexts for every use adds to that. */
@@ -593,8 +638,8 @@ struct stats_row { /* what this folder cannot know */
     const char *name;
     double value;
 };
-void prog_stats_print(const struct prog *p, bool json, const struct stats_row *more, uint32_t num_more,
-                      struct str *out);
+void prog_stats_print(const struct prog *p, bool json, const struct stats_row *more,
+                      uint32_t num_more, struct str *out);
 
 /* ---- params.c -------------------------------------------------------------------------------- */
 
@@ -609,6 +654,7 @@ double params_max_log2_sparse(uint32_t log_n, uint32_t weight);
 /* Degrees, primes, scales and (unless insecure) security of chosen parameters. */
 bool params_check(const struct params *p, const char **why);
 /* The `count` largest primes below 2^bits that are 1 mod 2^(log_n+1) and not among the `used` ones. */
-bool params_primes(uint32_t log_n, uint32_t bits, const uint64_t *used, uint32_t num_used, uint32_t count, uint64_t *out);
+bool params_primes(uint32_t log_n, uint32_t bits, const uint64_t *used, uint32_t num_used,
+                   uint32_t count, uint64_t *out);
 
 #endif

@@ -429,7 +429,6 @@ static void sweep_term(const struct sweep *s, const struct lterm *t, const struc
     }
 }
 
-
 /*
  * Where a tap puts channel i of the operand into channel o of the result: its key is that of the two
  * channels plus that of the window's run, ciphertext by ciphertext and offsets modulo m. Few of either
@@ -476,10 +475,10 @@ static void term_keys(const struct sweep *s, const struct lterm *t, const struct
                 for (uint32_t r = 0; r < rows->len; r++) {
                     const struct run *row = &rows->at[r];
                     uint32_t from = row->in_slot + col->in_slot, to = row->out_slot + col->out_slot;
-                    table_put(&runs,
-                              (uint64_t)(row->out_part * s->out->g_w + col->out_part) << 41 |
-                                  (uint64_t)(row->in_part * s->in->g_w + col->in_part) << 17 |
-                                  ((from - to) & s->mask));
+                    table_put(&runs, (uint64_t)(row->out_part * s->out->g_w + col->out_part) << 41 |
+                                         (uint64_t)(row->in_part * s->in->g_w + col->in_part)
+                                             << 17 |
+                                         ((from - to) & s->mask));
                 }
             }
         }

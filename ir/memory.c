@@ -5,14 +5,14 @@
 #define DEFAULT_BUDGET ((uint64_t)11 << 29)
 #define PROGRAM_BYTES  ((uint64_t)14 << 20)
 enum {
-    TABLE_BYTES = 22,         /* of a prime, a coefficient */
-    LIMB_BYTES = 16 << 20,    /* limbs of plaintexts in work, at most */
-    BLOCK_BYTES = 1 << 20,    /* coefficients of plaintexts lie in such blocks */
+    TABLE_BYTES = 22,      /* of a prime, a coefficient */
+    LIMB_BYTES = 16 << 20, /* limbs of plaintexts in work, at most */
+    BLOCK_BYTES = 1 << 20, /* coefficients of plaintexts lie in such blocks */
     TILE_WORDS = (1 << 16) + 1024,
-    CONVERT_LIMBS = 4,        /* targets of a base conversion, a thread */
+    CONVERT_LIMBS = 4, /* targets of a base conversion, a thread */
     THREAD_LIMBS = 4,
-    RECORD_BYTES = 64,        /* of a key, beside its halves */
-    CALLER_BYTES = 16 << 20   /* left to the server's caller */
+    RECORD_BYTES = 64,      /* of a key, beside its halves */
+    CALLER_BYTES = 16 << 20 /* left to the server's caller */
 };
 
 /* Tables, work and the program itself; scratch is the larger of all digits and all but one prime. */

@@ -181,8 +181,9 @@ static void check_line(struct scan *s)
 }
 
 static const char *const header_words[] = {
-    "model", "mean", "std",       "labels",      "source",    "weights",  "params",  "q",
-    "p",     "key",  "registers", "error_bound", "check", "reference", "packed", "function", "program", NULL};
+    "model",  "mean",      "std",    "labels",   "source",    "weights",
+    "params", "q",         "p",      "key",      "registers", "error_bound",
+    "check",  "reference", "packed", "function", "program",   NULL};
 
 /* One line that begins with a word. */
 static void header_line(struct scan *s, const char *w, const char *from)
@@ -561,11 +562,11 @@ static void node_entry(struct scan *s, char sigil)
     struct prog *p = s->p;
     bool reference = s->section == IN_REFERENCE || s->section == IN_PACKED;
     bool function = s->section == IN_FUNCTION;
-    struct nodes *to = sigil == '$' ? &p->consts
+    struct nodes *to = sigil == '$'                 ? &p->consts
                        : s->section == IN_REFERENCE ? &p->reference
                        : s->section == IN_PACKED    ? &p->packed
-                       : function   ? &p->funcs[p->num_funcs - 1].nodes
-                                    : &p->nodes;
+                       : function                   ? &p->funcs[p->num_funcs - 1].nodes
+                                                    : &p->nodes;
     struct node n = {.reg = NONE};
     entry_number(s, sigil, to->len);
     scan_blanks(s);

@@ -19,7 +19,7 @@
 #include "level.h"
 
 enum {
-    BOOT_RATIO = 7,         /* log2 of q_0 / largest |message| */
+    BOOT_RATIO = 7, /* log2 of q_0 / largest |message| */
     BOOT_EVALMOD_LEVELS = 7,
     BOOT_ARCSINE_LEVELS = 2, /* more, below these, where params.arcsine is 3 */
     BOOT_MOST_EVALMOD_LEVELS = BOOT_EVALMOD_LEVELS + BOOT_ARCSINE_LEVELS,
@@ -35,14 +35,15 @@ enum {
  */
 struct boot_sine {
     uint32_t degree, doublings, imax, ratio;
-    double k;                           /* imax + 1/4: inputs up to q_0 / 4 stay in [-1, 1] */
+    double k; /* imax + 1/4: inputs up to q_0 / 4 stay in [-1, 1] */
     double coeff[BOOT_MOST_DEGREE + 1];
-    double bits;                        /* -log2 of the largest error of sin / 2 pi: in units of q_0 */
-    double message_bits;                /* bits - ratio: in units of the largest message */
-    double bound;                       /* |the polynomial| anywhere in [-1, 1], and its noise gain */
+    double bits;         /* -log2 of the largest error of sin / 2 pi: in units of q_0 */
+    double message_bits; /* bits - ratio: in units of the largest message */
+    double bound;        /* |the polynomial| anywhere in [-1, 1], and its noise gain */
 };
 /* BUG for a degree above BOOT_MOST_DEGREE. Memoised. */
-const struct boot_sine *boot_sine(uint32_t degree, uint32_t doublings, uint32_t imax, uint32_t ratio);
+const struct boot_sine *boot_sine(uint32_t degree, uint32_t doublings, uint32_t imax,
+                                  uint32_t ratio);
 
 /* The one for values raised under a secret of `weight` nonzero coefficients: the smallest imax with a failure
  * below 2^-50 in 2^14 coefficients, of 13..15 */
@@ -59,7 +60,8 @@ uint32_t boot_chebyshev(struct build *b, uint32_t x, const double *coeff, uint32
 /* amplitude * sin(2 pi K u), doublings levels more */
 uint32_t boot_sine_eval(struct build *b, uint32_t u, const struct boot_sine *s, double amplitude);
 /* amplitude * (sin + sin^3 / 6), nearly amplitude * 2 pi K u: two levels more than that */
-uint32_t boot_arcsine_eval(struct build *b, uint32_t u, const struct boot_sine *s, double amplitude);
+uint32_t boot_arcsine_eval(struct build *b, uint32_t u, const struct boot_sine *s,
+                           double amplitude);
 /* How far the largest values are from where they belong, in bits of the range; arcsine: 0 or 3 */
 double boot_bend_bits(uint32_t arcsine);
 
@@ -88,7 +90,8 @@ uint32_t boot_dft(struct build *b, uint32_t x, const struct boot_groups *g, bool
 /* Primes and the secret that bootstrapping asks for in a ring of degree 2^log_n: chain q_0, q_1 for
  * SlotToCoeff, layers, EvalMod from its lowest level up, cts_levels of CoeffToSlot */
 struct boot_shape {
-    uint32_t q0_bits, stc_bits, mod_bits[BOOT_MOST_EVALMOD_LEVELS], cts_levels, cts_bits, sparse_weight;
+    uint32_t q0_bits, stc_bits, mod_bits[BOOT_MOST_EVALMOD_LEVELS], cts_levels, cts_bits,
+        sparse_weight;
     uint32_t mod_levels;
 };
 struct boot_shape boot_shape(uint32_t log_n); /* without the arcsine */
@@ -121,7 +124,8 @@ struct boot_kind {
  *   boot_raise  level 0, scale boot_raise_scale() (the same coefficients, relabelled) -> level boot_level
  *               and a scale of its own, relabelled to out_scale: the operand's slots again
  */
-struct prog *boot_stc(const struct prog *p, const struct boot_kind *k, const char *name, struct loc loc);
+struct prog *boot_stc(const struct prog *p, const struct boot_kind *k, const char *name,
+                      struct loc loc);
 struct prog *boot_raise(const struct prog *p, const struct boot_kind *k, const char *name);
 double boot_stc_scale(const struct prog *p, const struct boot_kind *k);
 double boot_raise_scale(const struct prog *p, uint32_t n);

@@ -29,7 +29,8 @@ struct boot_summary boot_summary(const struct prog *p)
     if (s.bootstraps == 0)
         return s;
     const struct params *q = &p->params;
-    s.log2_failure = boot_log2_failure(q->sparse_weight, boot_sine_for(q->sparse_weight)->imax, coefficients);
+    s.log2_failure =
+        boot_log2_failure(q->sparse_weight, boot_sine_for(q->sparse_weight)->imax, coefficients);
     s.sparse_bits = log2((double)q->q[0]) + log2((double)q->p[0]);
     s.most_sparse_bits = params_max_log2_sparse(q->log_n, q->sparse_weight);
     return s;

@@ -130,7 +130,8 @@ static uint32_t call(struct build *b, uint32_t x, uint32_t func)
     return build1(b, OP_call, x);
 }
 
-static uint32_t expand_kind(struct expand *e, struct build *b, const struct boot_kind *k, uint32_t x)
+static uint32_t expand_kind(struct expand *e, struct build *b, const struct boot_kind *k,
+                            uint32_t x)
 {
     const struct made *m = make(e, k, b->loc);
     x = call(b, x, m->stc);

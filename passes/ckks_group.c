@@ -19,10 +19,11 @@
 
 struct groups {
     struct prog *p;
-    uint32_t *root;   /* [nodes]: union-find over products; NONE for the other nodes */
-    uint32_t *rank;   /* [nodes] */
-    uint32_t *inside; /* [nodes]: uses by products of the one group that uses it; 0 if there are two */
-    uint32_t *of;     /* [nodes]: root of that group, or NONE */
+    uint32_t *root; /* [nodes]: union-find over products; NONE for the other nodes */
+    uint32_t *rank; /* [nodes] */
+    uint32_t
+        *inside;  /* [nodes]: uses by products of the one group that uses it; 0 if there are two */
+    uint32_t *of; /* [nodes]: root of that group, or NONE */
 };
 
 static uint32_t find_root(struct groups *g, uint32_t i)

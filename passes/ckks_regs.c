@@ -142,7 +142,8 @@ struct schedule {
     const struct prog *p;
     uint64_t *words; /* [nodes] that its register has; 0 inside a group */
     uint32_t *uses;  /* [nodes] that are still to come */
-    uint32_t *lead;  /* [nodes] the first product of its group, which stands for all; else the node */
+    uint32_t
+        *lead; /* [nodes] the first product of its group, which stands for all; else the node */
     uint32_t *next;  /* [nodes] of the same group: inner nodes, then products; NONE at the end */
     uint32_t *first; /* [nodes] of a lead: where that list begins */
     uint32_t *waits; /* [nodes] of a lead: operands that are still to come, from outside */
@@ -468,10 +469,10 @@ static bool *across_calls(const struct prog *p)
 /* When a value needs its register: a node is one moment, and so is a group. What dies where its
  * register may be taken over lives up to that moment, anything else through it. */
 struct lives {
-    uint64_t *words;    /* [nodes], 0 where there is no register */
-    struct span *span;  /* [nodes] */
-    uint32_t *heir;     /* [nodes] that may take over the register, or NONE */
-    uint32_t *value;    /* [len] those that have one, in the order in which they get it */
+    uint64_t *words;   /* [nodes], 0 where there is no register */
+    struct span *span; /* [nodes] */
+    uint32_t *heir;    /* [nodes] that may take over the register, or NONE */
+    uint32_t *value;   /* [len] those that have one, in the order in which they get it */
     uint32_t len;
 };
 
@@ -547,8 +548,7 @@ static void assign(struct prog *p, struct regs *r)
 /* Functions first, each on all registers of those before it */
 static struct regs assign_all(struct prog **func, struct prog *p, int way)
 {
-    struct regs r = {
-        .arena = p->arena, .in_order = way & 1, .fit = (enum fit)(way / 2)};
+    struct regs r = {.arena = p->arena, .in_order = way & 1, .fit = (enum fit)(way / 2)};
     for (uint32_t f = 0; f < p->num_funcs; f++)
         assign(func[f], &r);
     r.of_functions = r.len;

@@ -121,8 +121,7 @@ static double cost_encapsulate(struct cost_ring r)
 static double cost_mod_raise(struct cost_ring r, int level)
 {
     double limbs = 2. * level + r.num_p;
-    return 2 * limb(COST_ntt, r.log_n) +
-           limbs * limb(COST_ntt, r.log_n);
+    return 2 * limb(COST_ntt, r.log_n) + limbs * limb(COST_ntt, r.log_n);
 }
 
 /* Both halves: `gone` limbs to coefficients, converted to the `left` ones, subtracted there. */
@@ -262,7 +261,8 @@ static double make_plains(double limbs, uint32_t count, uint64_t period)
     return limbs * count * limb(COST_plain_make, log_m);
 }
 
-static struct node_ns times_of(const struct prog *p, const struct nodes *nodes, const struct node *n);
+static struct node_ns times_of(const struct prog *p, const struct nodes *nodes,
+                               const struct node *n);
 
 static struct node_ns times_of_all(const struct prog *p, const struct nodes *nodes)
 {
@@ -278,7 +278,8 @@ static struct node_ns times_of_all(const struct prog *p, const struct nodes *nod
     return sum;
 }
 
-static struct node_ns times_of(const struct prog *p, const struct nodes *nodes, const struct node *n)
+static struct node_ns times_of(const struct prog *p, const struct nodes *nodes,
+                               const struct node *n)
 {
     struct node_ns ns = {.kept = cost_in(p, nodes, n)};
     if (!(ns.kept > 0))

@@ -323,7 +323,8 @@ static bool one_ciphertext_each(const struct search *s)
 static struct search search_ring(struct prog *p, uint32_t log_n, uint32_t primes, const int *left,
                                  enum layout_how how)
 {
-    struct search s = {.ring = ring_for(log_n, primes), .c = find_classes(p, 1U << (log_n - 1), how)};
+    struct search s = {.ring = ring_for(log_n, primes),
+                       .c = find_classes(p, 1U << (log_n - 1), how)};
     prepare(&s, left);
     choose_on_tree(&s);
     improve(&s);

@@ -604,7 +604,8 @@ static uint32_t emit_sum(struct apply *a, uint32_t i, uint32_t *args, int level)
 }
 
 /* A comb has integer factors below 2^62; what is above that is taken before. */
-static uint32_t near_scale(struct apply *a, struct build *b, uint32_t x, double factor, double scale)
+static uint32_t near_scale(struct apply *a, struct build *b, uint32_t x, double factor,
+                           double scale)
 {
     enum { MOST_BITS = 60, MOST_RAISE = 49 };
     double bits = ceil(log2(fabs(factor) * scale / type_at(a, x)->scale)) - MOST_BITS;

@@ -62,10 +62,10 @@ struct level_plan {
     int input_level;         /* where input_scale is given */
     int raise_level;         /* most that mod_raise may raise to; its operand is at level 0 */
     /* The result */
-    int top;               /* level of the input: the program needs top + 1 primes */
-    int boot_top;          /* highest level at which the result of a bootstrap is wanted; 0: no bootstrap */
-    uint32_t over;         /* a node that is wanted above the level that it has; NONE: there is none */
-    int missing;           /* by so many levels */
+    int top;       /* level of the input: the program needs top + 1 primes */
+    int boot_top;  /* highest level at which the result of a bootstrap is wanted; 0: no bootstrap */
+    uint32_t over; /* a node that is wanted above the level that it has; NONE: there is none */
+    int missing;   /* by so many levels */
     bool input_is_data;    /* else PRODUCT: fresh ciphertexts take the place of squares */
     bool rescales_product; /* some PRODUCT is rescaled or raised: primes need room above D */
 };
@@ -94,7 +94,8 @@ void level_room(struct level_plan *l);
  * from those of its operands; that a user wants it; what it wants of its operands, when all of its own
  * users have said theirs. */
 void level_phase(struct level_plan *l, const struct prog *p, uint32_t i);
-void level_want(struct level_plan *l, const struct prog *p, uint32_t i, bool res, int level, bool exact);
+void level_want(struct level_plan *l, const struct prog *p, uint32_t i, bool res, int level,
+                bool exact);
 void level_demand(struct level_plan *l, const struct prog *p, uint32_t i);
 
 /* The user's mistake where the program has no levels yet, or has them (or registers) already */
@@ -112,6 +113,7 @@ struct prog *level_solve(struct level_plan *l, const struct prog *p);
 double params_try(const struct prog *p, const struct opts *o);
 /* Parameters of a ring that bootstraps and leaves `boot_level` levels, as far as the cost model looks at
  * them: no primes. False where 128 bits do not allow it (any ring if insecure). */
-bool params_guess(struct params *q, const struct level_rules *r, uint32_t log_n, uint32_t boot_level, bool insecure);
+bool params_guess(struct params *q, const struct level_rules *r, uint32_t log_n,
+                  uint32_t boot_level, bool insecure);
 
 #endif

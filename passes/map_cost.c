@@ -243,8 +243,8 @@ struct map_cost map_cost(const struct map_shape *s, struct cost_ring r, int leve
         double common = (babies ? s->in_cts : 0) * decompose + giants * (decompose + key);
         double single = babies * key + (babies + (giants ? s->out_cts : 0)) * down +
                         cost_pmac(r, level, false, s->diagonals);
-        double hoisted = babies * inner + (giants + s->out_cts) * down +
-                         cost_pmac(r, level, true, s->diagonals);
+        double hoisted =
+            babies * inner + (giants + s->out_cts) * down + cost_pmac(r, level, true, s->diagonals);
         double ns = common + fmin(single, hoisted);
         if (ns < best.ns) {
             best.ns = ns;

@@ -48,6 +48,7 @@ double place_solve(struct place *pl, const struct params *q, const bool *banned,
 struct prog *place_insert(const struct place *pl, const bool *boot);
 
 /* Time of node i where `l` has it; of a bootstrap, by boot_cost */
-double place_cost(const struct level_plan *l, const struct prog *p, const struct params *q, uint32_t i);
+double place_cost(const struct level_plan *l, const struct prog *p, const struct params *q,
+                  uint32_t i);
 
 #endif

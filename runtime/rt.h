@@ -40,7 +40,7 @@
 #include <stdio.h>
 
 #if defined(__GNUC__)
-#define RT_MUST_CHECK __attribute__((warn_unused_result))
+#define RT_MUST_CHECK   __attribute__((warn_unused_result))
 #define RT_PRINTF(a, b) __attribute__((format(printf, a, b)))
 #else
 #define RT_MUST_CHECK
@@ -67,9 +67,9 @@ enum rt_kind { RT_KIND_SECRET_KEY = 1, RT_KIND_EVAL_KEYS, RT_KIND_CIPHERTEXT, RT
 
 struct rt_params {
     uint32_t log_n, num_q, num_p;
-    const uint64_t *q, *p; /* primes = 1 mod 2N, below 2^50; q[0] is the last to go */
-    uint32_t alpha;        /* primes a digit in key switching */
-    uint32_t insecure;     /* 1: toy parameters */
+    const uint64_t *q, *p;  /* primes = 1 mod 2N, below 2^50; q[0] is the last to go */
+    uint32_t alpha;         /* primes a digit in key switching */
+    uint32_t insecure;      /* 1: toy parameters */
     uint32_t sparse_weight; /* of the secret under which values are raised; 0: none are */
 };
 
@@ -94,22 +94,22 @@ struct rt_packing {
 
 /* What both sides know of a model: no weights. Generated as `weft_interface`. */
 struct rt_interface {
-    const char *name, *version;    /* model, and the compiler that made it */
+    const char *name, *version; /* model, and the compiler that made it */
     uint64_t model_hash;
     struct rt_params params;
-    double lambda, log2_qp;        /* bits of security (0: none claimed); log2 of the modulus */
+    double lambda, log2_qp; /* bits of security (0: none claimed); log2 of the modulus */
     const struct rt_key_spec *keys;
     uint32_t num_keys;
     struct rt_packing input, output;
     double input_scale, output_scale;
     int32_t input_level, output_level;
-    double range[2];               /* raw value of byte 0 and of byte 255 */
-    const double *mean, *std;      /* [input.c]; the network sees (raw - mean) / std */
+    double range[2];          /* raw value of byte 0 and of byte 255 */
+    const double *mean, *std; /* [input.c]; the network sees (raw - mean) / std */
     uint32_t num_outputs;
-    const char *const *labels;     /* [num_outputs], or NULL */
-    double error_bound;            /* predicted max |logit error|, 0 if unknown */
-    double depth;                  /* levels consumed */
-    uint64_t max_memory;           /* of the server unless its caller says: bytes; 0: RT_DEFAULT_MEMORY */
+    const char *const *labels; /* [num_outputs], or NULL */
+    double error_bound;        /* predicted max |logit error|, 0 if unknown */
+    double depth;              /* levels consumed */
+    uint64_t max_memory; /* of the server unless its caller says: bytes; 0: RT_DEFAULT_MEMORY */
     /* Predicted bytes of the server's process with one thread: one image, several within max_memory, several
      * with all kept; 0: unknown */
     uint64_t memory_once, memory_server, memory_all;
@@ -118,33 +118,33 @@ struct rt_interface {
 typedef struct rt_eval rt_eval;
 
 struct rt_layer {
-    const char *name;              /* of the model file */
-    uint32_t line;                 /* of the model file */
+    const char *name; /* of the model file */
+    uint32_t line;    /* of the model file */
     void (*run)(rt_eval *e);
-    double predicted_ns;           /* cost model, one thread: weights the progress line */
-    uint32_t row;                  /* of the program's rows; several layers may share one */
+    double predicted_ns; /* cost model, one thread: weights the progress line */
+    uint32_t row;        /* of the program's rows; several layers may share one */
 };
 
 /* What the compiler expected of a layer of the model file, or of the bootstraps after it */
 struct rt_row {
     const char *name;
-    uint32_t line, bootstrap;      /* bootstrap: 0 or 1 */
-    double predicted_ns;           /* where all that is computed is kept */
+    uint32_t line, bootstrap; /* bootstrap: 0 or 1 */
+    double predicted_ns;      /* where all that is computed is kept */
     int32_t level_in, level_out;
-    double scale_bits;             /* log2 of the scale of its result */
+    double scale_bits; /* log2 of the scale of its result */
     uint32_t rotations, key_switches, decompositions, plain_products;
-    uint32_t offsets;              /* different rotations between operand and result of its linear map */
-    uint32_t period;               /* of its plaintexts, in slots; 0: none */
-    uint32_t ciphertexts;          /* of its result; of bootstraps, how many */
-    double fill;                   /* share of the slots of its result that hold the tensor */
+    uint32_t offsets;     /* different rotations between operand and result of its linear map */
+    uint32_t period;      /* of its plaintexts, in slots; 0: none */
+    uint32_t ciphertexts; /* of its result; of bootstraps, how many */
+    double fill;          /* share of the slots of its result that hold the tensor */
     double keys_ns, plaintexts_ns; /* predicted beside, where these are made again for every use */
 };
 
 struct rt_program {
     const struct rt_interface *interface;
-    uint64_t data_checksum;        /* the container checksum of the data file it was built with */
+    uint64_t data_checksum; /* the container checksum of the data file it was built with */
     uint32_t num_regs;
-    const uint64_t *reg_words;     /* capacity of every register in 64-bit words */
+    const uint64_t *reg_words; /* capacity of every register in 64-bit words */
     const struct rt_layer *layers;
     uint32_t num_layers;
     /* [num_ct of the packing]; an input that no operation reads has UINT32_MAX */
@@ -176,8 +176,8 @@ RT_MUST_CHECK enum rt_status rt_eval_open_with(rt_eval **out, const struct rt_pr
                                                struct rt_error *err);
 /* With that number of threads, and nothing else said. */
 RT_MUST_CHECK enum rt_status rt_eval_open(rt_eval **out, const struct rt_program *program,
-                                          const char *data_path, const char *keys_path,
-                                          int threads, struct rt_error *err);
+                                          const char *data_path, const char *keys_path, int threads,
+                                          struct rt_error *err);
 void rt_eval_close(rt_eval *e);
 
 /* Called before each layer with the share of predicted time done (0..1); may be NULL. */
@@ -191,7 +191,7 @@ struct rt_memory {
     uint64_t key_bytes;       /* mapped file and halves that are kept */
     uint64_t plaintext_bytes; /* coefficients and limbs that are kept */
     uint64_t register_bytes;
-    uint64_t other_bytes;     /* tables, work, the program itself */
+    uint64_t other_bytes;              /* tables, work, the program itself */
     double kept_keys, kept_plaintexts; /* shares, in bytes, of what is computed of them */
 };
 struct rt_memory rt_eval_memory(const rt_eval *e);
@@ -214,19 +214,20 @@ void rt_check(rt_eval *e, uint32_t reg, uint32_t point);
  * after it does nothing: rt_infer() then returns it. Values are in evaluation (NTT) form.
  * `out` may equal an input unless said otherwise. */
 
-void rt_decompose(rt_eval *e, uint32_t out, uint32_t in);                      /* out != in */
+void rt_decompose(rt_eval *e, uint32_t out, uint32_t in); /* out != in */
 /* base is what the digits were made of, unchanged since: they leave out what it holds */
-void rt_key_mul(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base, int64_t by); /* by 0: relinearise; out != inputs */
+void rt_key_mul(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base,
+                int64_t by); /* by 0: relinearise; out != inputs */
 void rt_lift(rt_eval *e, uint32_t out, uint32_t in);
 void rt_mod_down(rt_eval *e, uint32_t out, uint32_t in, uint32_t drop);
 void rt_rescale(rt_eval *e, uint32_t out, uint32_t in, uint32_t drop);
 void rt_drop_to(rt_eval *e, uint32_t out, uint32_t in, int32_t level);
-void rt_raise_scale(rt_eval *e, uint32_t out, uint32_t in, int64_t times);     /* 1 <= times < 2^50 */
+void rt_raise_scale(rt_eval *e, uint32_t out, uint32_t in, int64_t times); /* 1 <= times < 2^50 */
 /* out += the result of rt_key_mul; out: CTX of its level and scale, none of the inputs */
 void rt_key_mul_add(rt_eval *e, uint32_t out, uint32_t digits, uint32_t base, int64_t by);
 void rt_add(rt_eval *e, uint32_t out, uint32_t a, uint32_t b);
 void rt_sub(rt_eval *e, uint32_t out, uint32_t a, uint32_t b);
-void rt_mul(rt_eval *e, uint32_t out, uint32_t a, uint32_t b);                 /* 3 parts; out != inputs */
+void rt_mul(rt_eval *e, uint32_t out, uint32_t a, uint32_t b); /* 3 parts; out != inputs */
 /* out = sum over i < count of plaintext (first + i) * register in[i]; out is none of the inputs */
 void rt_pmac(rt_eval *e, uint32_t out, const uint32_t *in, uint32_t count, uint32_t first);
 void rt_padd(rt_eval *e, uint32_t out, uint32_t in, uint32_t plain);
@@ -246,8 +247,8 @@ void rt_relabel(rt_eval *e, uint32_t out, uint32_t in, double scale);
  * sparse secret; its residues modulo q_0, centred, as integers modulo Q_level P; and back to the secret
  * with a rotation, as P times the value. */
 void rt_encapsulate(rt_eval *e, uint32_t out, uint32_t in);
-void rt_mod_raise(rt_eval *e, uint32_t out, uint32_t in, int32_t level);       /* out != in */
-void rt_raised_mul(rt_eval *e, uint32_t out, uint32_t in, int64_t by);         /* by 0: none; out != in */
+void rt_mod_raise(rt_eval *e, uint32_t out, uint32_t in, int32_t level); /* out != in */
+void rt_raised_mul(rt_eval *e, uint32_t out, uint32_t in, int64_t by);   /* by 0: none; out != in */
 
 /* One operand of a linear transform. digits UINT32_MAX: base is CT (times P, as rt_lift), RAISED (as
  * rt_raised_mul by `by`) or CTX (as it is); by 0 unless RAISED. Else as rt_key_mul(digits, base, by), by
@@ -263,7 +264,7 @@ struct rt_baby {
  * memory. The results are CTX registers, all distinct and none of the inputs; all operands are at one level
  * and scale, the plaintexts of a result, at least one, are extended, at that level and of one scale. Any
  * count; up to 64 operands cost one pass over the results, each further 64 another. */
-void rt_transform(rt_eval *e, const uint32_t *out, uint32_t num_out, const struct rt_baby *baby, uint32_t count,
-                  const uint32_t *plain);
+void rt_transform(rt_eval *e, const uint32_t *out, uint32_t num_out, const struct rt_baby *baby,
+                  uint32_t count, const uint32_t *plain);
 
 #endif

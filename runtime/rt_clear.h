@@ -26,11 +26,13 @@ RT_MUST_CHECK enum rt_status rt_data_open(rt_data **out, uint64_t model_hash, ui
 void rt_data_close(rt_data *d);
 const double *rt_data_values(const rt_data *d, uint64_t *count);
 
-void rt_clear_map(const double *values, const struct rt_clear_term *t, const double *x, double *y); /* y += M x */
-void rt_clear_bias(const double *values, uint64_t bias, uint32_t c, uint32_t hw, double *y);        /* y[c][..] += bias[c] */
+void rt_clear_map(const double *values, const struct rt_clear_term *t, const double *x,
+                  double *y); /* y += M x */
+void rt_clear_bias(const double *values, uint64_t bias, uint32_t c, uint32_t hw,
+                   double *y); /* y[c][..] += bias[c] */
 /* y = sum over k <= degree of coeff[k] x^k; coefficients [degree+1], or [degree+1][c] if per_channel */
-void rt_clear_poly(const double *values, uint64_t coeff, uint32_t degree, bool per_channel, uint32_t c,
-                   uint32_t hw, const double *x, double *y);
+void rt_clear_poly(const double *values, uint64_t coeff, uint32_t degree, bool per_channel,
+                   uint32_t c, uint32_t hw, const double *x, double *y);
 void rt_clear_add(size_t n, double *y, const double *a, const double *b);
 void rt_clear_sub(size_t n, double *y, const double *a, const double *b);
 void rt_clear_mul(size_t n, double *y, const double *a, const double *b);
@@ -40,7 +42,7 @@ void rt_clear_mul(size_t n, double *y, const double *a, const double *b);
 struct rt_clear_point {
     const char *layer;
     uint32_t line;
-    uint32_t tensor, part, n;  /* n: slots of the register */
+    uint32_t tensor, part, n; /* n: slots of the register */
     const struct rt_packing *packing;
     int32_t level;
     double scale, budget;

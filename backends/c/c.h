@@ -35,7 +35,8 @@ struct c_group {
 /* Whether the next node is in another group than node i, or either is in none */
 bool c_group_ends(const struct nodes *nodes, uint32_t i);
 /* The group that ends with node `last` */
-struct c_group c_group(const struct nodes *nodes, uint32_t last, const uint32_t *first_plain, struct arena *a);
+struct c_group c_group(const struct nodes *nodes, uint32_t last, const uint32_t *first_plain,
+                       struct arena *a);
 
 /* ---- layers.c */
 /* Whether the C program calls something for node i; of a group, the last node makes the call for all. */

@@ -19,7 +19,7 @@ struct clear {
     const struct nodes *nodes; /* the network being written */
     const char *prefix;        /* of the names of its tables */
     bool traced;               /* every value goes to the hook */
-    uint32_t *buffer; /* [nodes->len] NONE, IN_PLACE_INPUT, or a number */
+    uint32_t *buffer;          /* [nodes->len] NONE, IN_PLACE_INPUT, or a number */
     struct {
         size_t len;
         bool busy;
@@ -233,7 +233,8 @@ static void emit_buffers(struct clear *c, struct str *out)
     }
 }
 
-static void emit_network(struct clear *c, const struct nodes *nodes, const char *head, struct str *out)
+static void emit_network(struct clear *c, const struct nodes *nodes, const char *head,
+                         struct str *out)
 {
     c->nodes = nodes;
     c->pool = NULL;
@@ -306,8 +307,8 @@ void c_clear(const struct prog *p, const struct c_data *d, struct str *out)
         return;
     }
     struct clear c = {.p = p, .data = d, .a = arena_new(), .prefix = ""};
-    emit_network(&c, &p->reference, "static bool run(const double *values, const double *x, double *y)",
-                 out);
+    emit_network(&c, &p->reference,
+                 "static bool run(const double *values, const double *x, double *y)", out);
     if (p->num_points) {
         c.prefix = "packed_";
         c.traced = true;

@@ -354,10 +354,9 @@ static void emit_transform(struct emitter *e, uint32_t i)
         char digits[16] = "UINT32_MAX";
         if (row->digits != NONE)
             snprintf(digits, sizeof digits, "%u", reg_of(e, row->digits));
-        row_comment(e,
-                    arena_printf(e->a, "{%s, %u, %" PRId64 "},", digits, reg_of(e, row->base),
-                                 row->by),
-                    row->node);
+        row_comment(
+            e, arena_printf(e->a, "{%s, %u, %" PRId64 "},", digits, reg_of(e, row->base), row->by),
+            row->node);
         if (row->base != row->node)
             str_addf(e->out, " = %s of %%%u", op_info[e->nodes->at[row->node].op].name, row->base);
         str_add(e->out, " */\n");
@@ -450,7 +449,8 @@ static struct segment *find_segments(struct emitter *e, const struct layer_rows 
     map_init(&used, e->a);
     for (uint32_t k = 0; k < rows->num_steps; k++) {
         const struct layer_row *row = &rows->row[rows->step[k].row];
-        const char *name = row->bootstrap ? arena_printf(e->a, "%s_bootstrap", row->layer) : row->layer;
+        const char *name =
+            row->bootstrap ? arena_printf(e->a, "%s_bootstrap", row->layer) : row->layer;
         at[k] = (struct segment){rows->step[k], unique_function(e, &used, name)};
     }
     return at;
@@ -547,7 +547,8 @@ static void emit_rows(struct emitter *e, const struct layer_rows *rows)
         const struct layer_row *r = &rows->row[k];
         str_add(e->out, "    {");
         c_add_string(e->out, r->layer);
-        str_addf(e->out, ", %u, %u, %.1f, %d, %d, %.2f, %u, %u, %u, %u, %u, %u, %u, %.6f, %.1f, %.1f},\n",
+        str_addf(e->out,
+                 ", %u, %u, %.1f, %d, %d, %.2f, %u, %u, %u, %u, %u, %u, %u, %.6f, %.1f, %.1f},\n",
                  r->loc.line, r->bootstrap ? 1u : 0u, rint(r->ns.kept), r->level_in, r->level_out,
                  r->scale_bits, r->rotations, r->key_switches, r->decompositions, r->pt_products,
                  r->offsets, r->period, r->num_ct, r->fill, rint(r->ns.keys),
@@ -571,9 +572,13 @@ static void emit_head(struct emitter *e)
         str_addf(e->out, "%.0f-bit security\n", q->lambda_bits);
     str_addf(e->out, " * Depth     %u levels\n", s.depth);
     struct prog_memory m = prog_memory(p);
-    str_addf(e->out, " * Work      %u rotations, %u key switches, %u decompositions, %u plaintext products\n",
-             s.rotations, s.key_switches, s.decompositions, s.pt_products);
-    str_addf(e->out, " * Memory    %.1f MB for one image: %u keys, %.1f MB; %u plaintexts, %.1f MB; %u registers, %.1f MB\n",
+    str_addf(
+        e->out,
+        " * Work      %u rotations, %u key switches, %u decompositions, %u plaintext products\n",
+        s.rotations, s.key_switches, s.decompositions, s.pt_products);
+    str_addf(e->out,
+             " * Memory    %.1f MB for one image: %u keys, %.1f MB; %u plaintexts, %.1f MB; %u "
+             "registers, %.1f MB\n",
              mb * (double)m.least, p->num_keys, mb * (double)m.keys, e->data->num_plains,
              mb * (double)m.plaintexts, p->num_regs, mb * (double)m.registers);
     str_addf(e->out, " *           %.1f MB for several, %.1f MB if all that is computed is kept\n",

@@ -152,7 +152,8 @@ void c_interface(const struct prog *p, struct str *out)
     struct prog_memory memory = prog_memory(p);
     str_addf(out, "    .max_memory = %" PRIu64 "u,\n", memory.budget);
     str_addf(out,
-             "    .memory_once = %" PRIu64 "u, .memory_server = %" PRIu64 "u, .memory_all = %" PRIu64 "u,\n",
+             "    .memory_once = %" PRIu64 "u, .memory_server = %" PRIu64
+             "u, .memory_all = %" PRIu64 "u,\n",
              memory.least, memory.usual, memory.all);
     str_add(out, "};\n");
 }

@@ -22,9 +22,9 @@ struct rows {
     struct arena *a;
     struct layer_rows out;
     uint32_t cap_rows, cap_steps;
-    struct map index;  /* layer, and whether it is a bootstrap -> row + 1 */
-    uint32_t *layout;  /* [nodes.len] of the tensor that a value is part of, NONE: not known */
-    uint64_t *offset;  /* row << 32 | offset, of every plaintext */
+    struct map index; /* layer, and whether it is a bootstrap -> row + 1 */
+    uint32_t *layout; /* [nodes.len] of the tensor that a value is part of, NONE: not known */
+    uint64_t *offset; /* row << 32 | offset, of every plaintext */
     size_t num_offsets, cap_offsets;
 };
 
@@ -38,11 +38,8 @@ static uint32_t row_of(struct rows *r, const struct node *n)
         return (uint32_t)*at;
     *at = r->out.len;
     ARENA_GROW(r->a, r->out.row, r->out.len, r->cap_rows);
-    r->out.row[r->out.len] = (struct layer_row){.layer = layer,
-                                                .loc = n->loc,
-                                                .bootstrap = bootstrap,
-                                                .level_in = -1,
-                                                .level_out = -1};
+    r->out.row[r->out.len] = (struct layer_row){
+        .layer = layer, .loc = n->loc, .bootstrap = bootstrap, .level_in = -1, .level_out = -1};
     return r->out.len++;
 }
 

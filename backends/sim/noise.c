@@ -249,7 +249,8 @@ void sim_noise_begin(struct sim *s, uint64_t seed)
     sim_seed(&s->rng, seed);
     for (size_t k = 0; k < slots * s->lanes; k++)
         s->secret[k] = SECRET_VARIANCE * ring_degree(s) * exponential(&s->rng);
-    for (size_t k = 0; k < slots * s->lanes && q->sparse_weight != 0; k++) /* K v of (1) is the weight */
+    for (size_t k = 0; k < slots * s->lanes && q->sparse_weight != 0;
+         k++) /* K v of (1) is the weight */
         s->sparse[k] = q->sparse_weight * exponential(&s->rng);
 }
 
@@ -358,7 +359,8 @@ static void noise_comb(struct sim *s, uint32_t i, bool imag)
         double from = sim_arg_type(s, n, k)->scale, exact = factors[k] * n->type.scale / from;
         double error = (nearbyint(exact) - exact) * from / n->type.scale;
         const double *x = imag ? sim_arg_imag(s, n, k) : sim_arg(s, n, k);
-        for (size_t j = 0, len = sim_len(s, sim_arg_type(s, n, k)); x && j < sim_len(s, &n->type); j++)
+        for (size_t j = 0, len = sim_len(s, sim_arg_type(s, n, k)); x && j < sim_len(s, &n->type);
+             j++)
             y[j] += error * x[j % len];
     }
 }

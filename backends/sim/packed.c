@@ -217,9 +217,8 @@ static inline void add_rects_lanes(struct placed p, const struct diagonal *g, co
 
 /* Without fused multiply-adds, so that results are the same on all machines */
 #ifdef __x86_64__
-__attribute__((target("avx2"))) static void add_rects_wide(struct placed p,
-                                                           const struct diagonal *g,
-                                                           const double *w)
+__attribute__((target("avx2"))) static void
+add_rects_wide(struct placed p, const struct diagonal *g, const double *w)
 {
     add_rects_lanes(p, g, w, SIM_LANES);
 }
@@ -481,7 +480,7 @@ void sim_op_bootstrap(struct sim *s, uint32_t i)
 #define SAME_VALUE(name)                                                                           \
     void sim_op_##name(struct sim *s, uint32_t i)                                                  \
     {                                                                                              \
-        sim_share(s, i, 0, 0);                                                                    \
+        sim_share(s, i, 0, 0);                                                                     \
     }
 SAME_VALUE(decompose)
 SAME_VALUE(encapsulate)

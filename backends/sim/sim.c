@@ -383,13 +383,14 @@ void sim_images(struct sim *s, const struct sim_options *o, const double *const 
 {
     bool tensors = s->nodes->len > 0 && s->nodes->at[0].type.kind == KIND_TENSOR;
     uint32_t most = tensors ? 1 : SIM_LANES, groups = (count + most - 1) / most;
-    uint32_t first = tensors && count > 1 ? 1 : 0; /* alone: it fetches the weights that threads share */
+    uint32_t first =
+        tensors && count > 1 ? 1 : 0; /* alone: it fetches the weights that threads share */
     bool in_order = groups < first + 2 || (o && o->hook && !o->any_order);
     uint32_t threads = in_order ? 1 : 2;
     struct sim *other = in_order ? NULL : sibling(s);
     if (first)
         run_lanes(s, o, images, results, 1);
-    /* every group has its seed, so that it is no matter which thread runs it */
+        /* every group has its seed, so that it is no matter which thread runs it */
 #ifdef _OPENMP
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
 #endif
@@ -461,7 +462,8 @@ struct sim_trials sim_trials(struct prog *p, const double *const *images, uint32
                              uint32_t trials, struct arena *a)
 {
     const uint64_t seed = 0x57454654; /* fixed: the bound is printed into the generated program */
-    struct sim_trials t = {p->model.num_outputs, count, trials < count ? trials : count, NULL, NULL};
+    struct sim_trials t = {p->model.num_outputs, count, trials < count ? trials : count, NULL,
+                           NULL};
     struct sim *noisy = sim_open(p);
     struct sim *exact = p->reference.len ? open_nodes(p, &p->reference) : sim_open(p);
     size_t pixels = (size_t)p->model.input[0] * p->model.input[1] * p->model.input[2];

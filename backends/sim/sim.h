@@ -28,17 +28,19 @@ struct sim {
     double **value;            /* [nodes.len] NULL when not computed or given back */
     double **imag;             /* [nodes.len] imaginary parts of packed values; NULL: all zero */
     /* Values that only move slots share the buffers of another node: slot k is its slot k + turned. */
-    uint32_t *holder;          /* [nodes.len] whose buffers they are */
-    uint32_t *holds;           /* [nodes.len] values that are in the buffers of this node */
-    uint32_t *turned;          /* [nodes.len] */
-    double **squares[2];       /* [nodes.len] of real and imaginary parts: noise.c; NULL: not known */
-    double **plain;            /* [nodes.len] pmac of a DFT factor: [num_args][period]; padd: [n of its layout] */
-    double **plain_imag;       /* [nodes.len] of pmac nodes of DFT factors, else NULL */
-    struct diagonals *lin;     /* [num_maps] of maps that lin and pmac nodes use */
-    struct sim **func;         /* [num_funcs] */
-    struct sim *caller;        /* of a function while it runs, else NULL */
-    uint32_t call;             /* the caller's node */
-    uint32_t *plain_len;       /* [num_maps] period of the plaintexts of pmac nodes: nw, or a DFT factor's */
+    uint32_t *holder;    /* [nodes.len] whose buffers they are */
+    uint32_t *holds;     /* [nodes.len] values that are in the buffers of this node */
+    uint32_t *turned;    /* [nodes.len] */
+    double **squares[2]; /* [nodes.len] of real and imaginary parts: noise.c; NULL: not known */
+    double *
+        *plain; /* [nodes.len] pmac of a DFT factor: [num_args][period]; padd: [n of its layout] */
+    double **plain_imag;   /* [nodes.len] of pmac nodes of DFT factors, else NULL */
+    struct diagonals *lin; /* [num_maps] of maps that lin and pmac nodes use */
+    struct sim **func;     /* [num_funcs] */
+    struct sim *caller;    /* of a function while it runs, else NULL */
+    uint32_t call;         /* the caller's node */
+    uint32_t
+        *plain_len; /* [num_maps] period of the plaintexts of pmac nodes: nw, or a DFT factor's */
     struct sim_pool {
         size_t len;
         void *head; /* unused buffers, linked through their first word */
@@ -46,7 +48,7 @@ struct sim {
     uint32_t num_pools;
 
     /* of the images in work */
-    uint32_t lanes;           /* how many: slot k of image j is at [k * lanes + j] */
+    uint32_t lanes; /* how many: slot k of image j is at [k * lanes + j] */
     const double *const *images;
     double *const *results;
     bool noise;
@@ -55,8 +57,8 @@ struct sim {
     double *secret;           /* [N/2][lanes] |s(zeta_j)|^2 of secrets drawn for these images */
     double *sparse;           /* [N/2][lanes] of the sparse ones */
     struct sim_rounding *rounding;
-    uint32_t mixed;           /* most slots of a vector outside of functions */
-    bool imaginary;           /* errors of imaginary parts count outside of functions too */
+    uint32_t mixed; /* most slots of a vector outside of functions */
+    bool imaginary; /* errors of imaginary parts count outside of functions too */
 };
 
 /* ---- sim.c */

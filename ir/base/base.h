@@ -15,7 +15,7 @@
 
 #if defined(__GNUC__)
 #define WEFT_PRINTF(a, b) __attribute__((format(printf, a, b)))
-#define WEFT_NORETURN __attribute__((noreturn))
+#define WEFT_NORETURN     __attribute__((noreturn))
 #else
 #define WEFT_PRINTF(a, b)
 #define WEFT_NORETURN
@@ -52,15 +52,15 @@ void arena_release(struct arena *a, struct arena_mark m);
  * Growing array in an arena: ptr is a T *, len and cap are size_t or uint32_t lvalues.
  * Makes room for one more element. The old storage stays in the arena (doubling bounds the waste).
  */
-#define ARENA_GROW(a, ptr, len, cap)                                                             \
-    do {                                                                                         \
-        if ((len) >= (cap)) {                                                                    \
-            size_t grow_cap_ = (cap) ? 2 * (size_t)(cap) : 8;                                    \
-            void *grow_new_ = arena_array((a), grow_cap_, sizeof *(ptr));                        \
-            arena_copy_(grow_new_, (ptr), (size_t)(len) * sizeof *(ptr));                        \
-            (ptr) = grow_new_;                                                                   \
-            (cap) = (__typeof__(cap))grow_cap_;                                                  \
-        }                                                                                        \
+#define ARENA_GROW(a, ptr, len, cap)                                                               \
+    do {                                                                                           \
+        if ((len) >= (cap)) {                                                                      \
+            size_t grow_cap_ = (cap) ? 2 * (size_t)(cap) : 8;                                      \
+            void *grow_new_ = arena_array((a), grow_cap_, sizeof *(ptr));                          \
+            arena_copy_(grow_new_, (ptr), (size_t)(len) * sizeof *(ptr));                          \
+            (ptr) = grow_new_;                                                                     \
+            (cap) = (__typeof__(cap))grow_cap_;                                                    \
+        }                                                                                          \
     } while (0)
 void arena_copy_(void *dst, const void *src, size_t n); /* memcpy that accepts (x, NULL, 0) */
 
@@ -87,7 +87,7 @@ struct map {
         size_t key_len;
         uint64_t hash;
         uint64_t value;
-    } *entry; /* in order of insertion */
+    } * entry; /* in order of insertion */
     uint32_t len, cap;
     uint32_t *bucket; /* open addressing, index + 1 into entry */
     uint32_t num_buckets;

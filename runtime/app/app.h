@@ -15,23 +15,23 @@
 /* ---- options.c: one table of options, one of commands --------------------------------------- */
 
 enum rt_app_option {
-    RT_APP_OUT = 1,      /* -o FILE */
-    RT_APP_SECRET = 2,   /* --key DIR or file */
-    RT_APP_KEYS = 4,     /* --keys DIR or file */
-    RT_APP_DATA = 8,     /* --data FILE */
-    RT_APP_THREADS = 16, /* --threads N */
-    RT_APP_FORCE = 32,   /* --force */
-    RT_APP_JSON = 64,    /* --json */
-    RT_APP_TOP = 128,    /* --top K */
-    RT_APP_INDEX = 256,  /* --index I */
-    RT_APP_COUNT = 512,  /* --count N */
-    RT_APP_KEEP = 1024,  /* --keep DIR */
-    RT_APP_QUIET = 2048, /* -q */
+    RT_APP_OUT = 1,          /* -o FILE */
+    RT_APP_SECRET = 2,       /* --key DIR or file */
+    RT_APP_KEYS = 4,         /* --keys DIR or file */
+    RT_APP_DATA = 8,         /* --data FILE */
+    RT_APP_THREADS = 16,     /* --threads N */
+    RT_APP_FORCE = 32,       /* --force */
+    RT_APP_JSON = 64,        /* --json */
+    RT_APP_TOP = 128,        /* --top K */
+    RT_APP_INDEX = 256,      /* --index I */
+    RT_APP_COUNT = 512,      /* --count N */
+    RT_APP_KEEP = 1024,      /* --keep DIR */
+    RT_APP_QUIET = 2048,     /* -q */
     RT_APP_MEMORY = 1 << 24, /* --max-memory SIZE */
-    RT_APP_HELP = 4096,  /* -h */
-    RT_APP_LINES = 1 << 20, /* --lines */
-    RT_APP_CHECK = 1 << 22, /* --check */
-    RT_APP_LAYERS = 1 << 21 /* --layers */
+    RT_APP_HELP = 4096,      /* -h */
+    RT_APP_LINES = 1 << 20,  /* --lines */
+    RT_APP_CHECK = 1 << 22,  /* --check */
+    RT_APP_LAYERS = 1 << 21  /* --layers */
 };
 
 struct rt_app {
@@ -44,7 +44,7 @@ struct rt_app {
     const char *out, *keys, *data, *keep; /* NULL unless given */
     uint64_t index, count;
     uint32_t top;
-    int threads; /* 0 unless given: as many as the machine has */
+    int threads;         /* 0 unless given: as many as the machine has */
     uint64_t max_memory; /* bytes, 0 unless given */
 };
 
@@ -125,9 +125,9 @@ json_t *rt_app_layers_json(const struct rt_app_layers *l);
 /* ---- progress.c: a line on the terminal, nothing elsewhere ----------------------------------- */
 
 struct rt_app_progress {
-    bool shown;             /* stderr is a terminal and nobody said -q */
-    double start;           /* of the inference; 0: not begun */
-    double predicted_total; /* seconds, one thread */
+    bool shown;                  /* stderr is a terminal and nobody said -q */
+    double start;                /* of the inference; 0: not begun */
+    double predicted_total;      /* seconds, one thread */
     struct rt_app_layers layers; /* timed where it was opened */
 };
 void rt_app_progress_open(struct rt_app_progress *p, const struct rt_app *app);

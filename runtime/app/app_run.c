@@ -135,9 +135,8 @@ static bool make_keys(struct run *r, const char *data_path)
         return false;
     rt_app_progress_step(&r->progress, "loading keys and model");
     start = rt_app_seconds();
-    const struct rt_options options = {.threads = threads,
-                                       .max_memory = r->app->max_memory,
-                                       .once = r->app->count <= 1};
+    const struct rt_options options = {
+        .threads = threads, .max_memory = r->app->max_memory, .once = r->app->count <= 1};
     if (rt_eval_open_with(&r->eval, r->app->program, data_path, r->eval_path, &options, &r->err) !=
         RT_OK)
         return false;
@@ -347,11 +346,12 @@ static bool print_json_line(const struct run *r, uint64_t i)
     json_t *object = result_json(r, result), *errors = json_array();
     for (uint32_t k = 0; errors && k < r->model->num_outputs; k++)
         json_array_append_new(errors, json_real(r->values[k] - r->expected[k]));
-    bool good = object && errors &&
-                json_object_set_new(object, "index", json_integer((json_int_t)(r->app->index + i))) == 0 &&
-                json_object_set_new(object, "infer_seconds", json_real(result->infer)) == 0 &&
-                json_object_set(object, "errors", errors) == 0 &&
-                json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(12)) == 0;
+    bool good =
+        object && errors &&
+        json_object_set_new(object, "index", json_integer((json_int_t)(r->app->index + i))) == 0 &&
+        json_object_set_new(object, "infer_seconds", json_real(result->infer)) == 0 &&
+        json_object_set(object, "errors", errors) == 0 &&
+        json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(12)) == 0;
     json_decref(errors);
     json_decref(object);
     putchar('\n');
@@ -486,8 +486,9 @@ static bool prepare(struct run *r, char data_path[RT_APP_PATH])
                     "%s: %llu values outside the range %g to %g that the model was made for",
                     r->app->argument, (unsigned long long)outside, m->range[0], m->range[1]);
     if ((r->app->given & RT_APP_CHECK) && !r->app->clear->num_points) {
-        rt_app_status(&r->err, RT_ERR_ARGUMENT,
-                      "--check: this program was built without it; weft build --check makes one that can");
+        rt_app_status(
+            &r->err, RT_ERR_ARGUMENT,
+            "--check: this program was built without it; weft build --check makes one that can");
         return false;
     }
     if ((r->app->given & RT_APP_CHECK) && !rt_app_check_open(&r->check, r->app->clear, &r->err))
@@ -525,12 +526,11 @@ static int run(struct rt_app *app)
     return result;
 }
 
-const struct rt_app_command rt_app_run = {"run",
-                                          "IMAGE",
-                                          "all steps here, beside the cleartext result, with times",
-                                          RT_APP_DATA | RT_APP_THREADS | RT_APP_MEMORY | RT_APP_FORCE |
-                                              RT_APP_JSON | RT_APP_INDEX | RT_APP_COUNT |
-                                              RT_APP_KEEP | RT_APP_QUIET | RT_APP_LINES | RT_APP_CHECK |
-                                              RT_APP_LAYERS,
-                                          0,
-                                          run};
+const struct rt_app_command rt_app_run = {
+    "run",
+    "IMAGE",
+    "all steps here, beside the cleartext result, with times",
+    RT_APP_DATA | RT_APP_THREADS | RT_APP_MEMORY | RT_APP_FORCE | RT_APP_JSON | RT_APP_INDEX |
+        RT_APP_COUNT | RT_APP_KEEP | RT_APP_QUIET | RT_APP_LINES | RT_APP_CHECK | RT_APP_LAYERS,
+    0,
+    run};

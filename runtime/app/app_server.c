@@ -79,9 +79,8 @@ static int infer(struct rt_app *app)
     rt_app_layers_end(&progress.layers);
     double end = rt_app_seconds();
     rt_app_progress_clear(&progress);
-    int result =
-        status == RT_OK ? report(app, eval, &progress.layers, loaded - start, end - loaded)
-                        : rt_app_fail(app, &err);
+    int result = status == RT_OK ? report(app, eval, &progress.layers, loaded - start, end - loaded)
+                                 : rt_app_fail(app, &err);
     rt_app_layers_close(&progress.layers);
     rt_eval_close(eval);
     return result;
@@ -91,8 +90,8 @@ const struct rt_app_command rt_app_infer = {"infer",
                                             "CIPHERTEXT",
                                             "classify an encrypted image",
                                             RT_APP_OUT | RT_APP_KEYS | RT_APP_DATA |
-                                                RT_APP_THREADS | RT_APP_MEMORY | RT_APP_QUIET | RT_APP_JSON |
-                                                RT_APP_LAYERS,
+                                                RT_APP_THREADS | RT_APP_MEMORY | RT_APP_QUIET |
+                                                RT_APP_JSON | RT_APP_LAYERS,
                                             RT_APP_OUT,
                                             infer};
 

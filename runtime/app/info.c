@@ -88,14 +88,14 @@ static int info_json(const struct rt_app *app)
                               reals(m->mean, m->input.c), "std", reals(m->std, m->input.c));
     json_t *root = json_pack("{s:s, s:s, s:s, s:o}", "name", m->name, "compiler", m->version,
                              "model_hash", hash, "input", input);
-    json_t *rest = json_pack(
-        "{s:i, s:i, s:f, s:s, s:f, s:s, s:b, s:i, s:f, s:i, s:I, s:I, s:I, s:f}", "outputs",
-        (int)m->num_outputs, "n", 1 << m->params.log_n, "log2_qp", m->log2_qp, "secret",
-        secret_text, "lambda", m->lambda, "lambda_source", source_text, "insecure",
-        (int)m->params.insecure, "levels", (int)m->params.num_q, "depth", m->depth, "num_keys",
-        (int)m->num_keys, "key_bytes", (json_int_t)s.key_file,
-        "ciphertext_bytes_in", (json_int_t)s.ciphertext_in,
-        "ciphertext_bytes_out", (json_int_t)s.ciphertext_out, "error_bound", m->error_bound);
+    json_t *rest =
+        json_pack("{s:i, s:i, s:f, s:s, s:f, s:s, s:b, s:i, s:f, s:i, s:I, s:I, s:I, s:f}",
+                  "outputs", (int)m->num_outputs, "n", 1 << m->params.log_n, "log2_qp", m->log2_qp,
+                  "secret", secret_text, "lambda", m->lambda, "lambda_source", source_text,
+                  "insecure", (int)m->params.insecure, "levels", (int)m->params.num_q, "depth",
+                  m->depth, "num_keys", (int)m->num_keys, "key_bytes", (json_int_t)s.key_file,
+                  "ciphertext_bytes_in", (json_int_t)s.ciphertext_in, "ciphertext_bytes_out",
+                  (json_int_t)s.ciphertext_out, "error_bound", m->error_bound);
     json_t *sparse = sparse_json(m), *memory = memory_json(m);
     if (!root || !rest || !sparse || !memory || json_object_update(root, rest) != 0 ||
         json_object_update(root, memory) != 0 || json_object_update(root, sparse) != 0) {
@@ -110,7 +110,8 @@ static int info_json(const struct rt_app *app)
 
 static void print_memory(const struct rt_interface *m)
 {
-    char once[RT_APP_BYTES_TEXT], usual[RT_APP_BYTES_TEXT], most[RT_APP_BYTES_TEXT], all[RT_APP_BYTES_TEXT];
+    char once[RT_APP_BYTES_TEXT], usual[RT_APP_BYTES_TEXT], most[RT_APP_BYTES_TEXT],
+        all[RT_APP_BYTES_TEXT];
     printf("--max-memory     %s unless given\n", rt_app_bytes(most, budget(m)));
     if (m->memory_once == 0)
         return;

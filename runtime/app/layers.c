@@ -100,8 +100,8 @@ void rt_app_layers_print(const struct rt_app_layers *l, int threads)
            "period", "fill", "ct");
     for (uint32_t i = 0; i < p->num_rows; i++)
         print_row(l, i, width);
-    printf("%-*s %5s %9.2f %9.2f %6.2f  predicted for one thread, measured with %d\n\n", width, "all", "",
-           predicted, all, predicted > 0 ? all / predicted : 0, threads);
+    printf("%-*s %5s %9.2f %9.2f %6.2f  predicted for one thread, measured with %d\n\n", width,
+           "all", "", predicted, all, predicted > 0 ? all / predicted : 0, threads);
 }
 
 json_t *rt_app_layers_json(const struct rt_app_layers *l)
@@ -110,13 +110,14 @@ json_t *rt_app_layers_json(const struct rt_app_layers *l)
     for (uint32_t i = 0; list && i < l->program->num_rows; i++) {
         const struct rt_row *r = &l->program->rows[i];
         json_t *row = json_pack(
-            "{s:s, s:i, s:b, s:f, s:f, s:i, s:i, s:f, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f}", "layer",
-            r->name, "line", (int)r->line, "bootstrap", (int)r->bootstrap, "predicted_seconds",
-            1e-3 * predicted_of(l, i), "seconds", 1e-3 * measured(l, i), "level_in", (int)r->level_in,
-            "level_out", (int)r->level_out, "scale_bits", r->scale_bits, "rotations", (int)r->rotations,
-            "key_switches", (int)r->key_switches, "decompositions", (int)r->decompositions,
-            "plaintext_products", (int)r->plain_products, "offsets", (int)r->offsets, "period",
-            (int)r->period, "ciphertexts", (int)r->ciphertexts, "slot_fill", r->fill);
+            "{s:s, s:i, s:b, s:f, s:f, s:i, s:i, s:f, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f}",
+            "layer", r->name, "line", (int)r->line, "bootstrap", (int)r->bootstrap,
+            "predicted_seconds", 1e-3 * predicted_of(l, i), "seconds", 1e-3 * measured(l, i),
+            "level_in", (int)r->level_in, "level_out", (int)r->level_out, "scale_bits",
+            r->scale_bits, "rotations", (int)r->rotations, "key_switches", (int)r->key_switches,
+            "decompositions", (int)r->decompositions, "plaintext_products", (int)r->plain_products,
+            "offsets", (int)r->offsets, "period", (int)r->period, "ciphertexts",
+            (int)r->ciphertexts, "slot_fill", r->fill);
         json_array_append_new(list, row);
     }
     return list;

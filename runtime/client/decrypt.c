@@ -59,8 +59,8 @@ enum rt_status rt_decrypt(const rt_secret *s, const struct rt_interface *model, 
     return status;
 }
 
-static double largest_difference(const struct rt_packing *p, const double *want, const double *slots,
-                                 uint32_t n)
+static double largest_difference(const struct rt_packing *p, const double *want,
+                                 const double *slots, uint32_t n)
 {
     uint32_t len = n > p->n ? n : p->n;
     double worst = 0;

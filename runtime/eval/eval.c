@@ -261,9 +261,8 @@ void rt_check(rt_eval *e, uint32_t reg, uint32_t point)
     if (g == NULL) {
         return;
     }
-    const struct rt_view v = {{g->at, g->at + rt_eval_part_words(e, EVAL_CT, g->level)},
-                              g->level,
-                              g->scale};
+    const struct rt_view v = {
+        {g->at, g->at + rt_eval_part_words(e, EVAL_CT, g->level)}, g->level, g->scale};
     if (!e->watch(e->watch_ctx, point, &v)) {
         rt_eval_mistake(e, "rt_check", "wrong");
     }

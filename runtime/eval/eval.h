@@ -30,7 +30,7 @@ struct eval_reg {
  * 2^log_m words each in evaluation form of that size, are kept or made where they are used.
  */
 struct eval_plain {
-    const uint64_t *at;  /* all limbs, or NULL: */
+    const uint64_t *at;    /* all limbs, or NULL: */
     const int32_t *narrow; /*     its coefficients, where they all fit, */
     const double *wide;    /*     or these, that are to be rounded */
     const uint64_t *limb;  /* the one in work (rt_eval_plains_expand) */
@@ -48,10 +48,11 @@ struct eval_key {
     uint64_t galois;  /* 5^by mod 2N, for conjugation 2N - 1 */
     uint64_t inverse; /* its inverse mod 2N */
     struct core_key_shape shape;
-    const uint64_t *b; /* in the mapped file: limbs of `digits` N words, as struct k_switch wants them */
-    const uint64_t *a; /* the same of the other half; NULL: expanded where it is used */
+    const uint64_t
+        *b; /* in the mapped file: limbs of `digits` N words, as struct k_switch wants them */
+    const uint64_t *a;            /* the same of the other half; NULL: expanded where it is used */
     uint8_t seed[SYS_SEED_BYTES]; /* of the other half */
-    bool bad, keep;      /* found while loading; chosen */
+    bool bad, keep;               /* found while loading; chosen */
 };
 
 struct rt_eval {
@@ -77,7 +78,7 @@ struct rt_eval {
     bool once;             /* for one image */
 
     uint64_t key_id;
-    struct eval_key *keys; /* [interface num_keys] */
+    struct eval_key *keys;     /* [interface num_keys] */
     struct core_file key_file; /* mapped as long as the program is open */
     uint64_t *key_memory;      /* expanded halves */
     uint64_t key_words;
@@ -88,7 +89,7 @@ struct rt_eval {
     size_t scratch_words; /* enough for one part; rt_mod_down takes as many as fit */
     uint64_t *poly;       /* two polynomials over all primes, and at least 6 limbs */
     unsigned slices;      /* how many pieces a loop with per-thread memory is cut into */
-    uint64_t *tiles; /* of rt_transform, EVAL_TILE_ROOM a slice */
+    uint64_t *tiles;      /* of rt_transform, EVAL_TILE_ROOM a slice */
     uint64_t p_mod_q[RING_MAX_PRIMES], p_shoup[RING_MAX_PRIMES];
 
     rt_check_hook *watch; /* or NULL */
@@ -193,10 +194,11 @@ struct eval_switch {
     const uint64_t *base[2]; /* over q_0 .. q_level, times c; NULL: nothing to add */
     const uint64_t *c, *cs;  /* [level + 1] with Shoup words: the product of the primes p of b */
     const uint64_t *digit;   /* polynomials over b, one after the other */
-    const uint64_t *own;     /* what the digits were made of, or NULL: a digit's own limbs are there only */
+    const uint64_t
+        *own; /* what the digits were made of, or NULL: a digit's own limbs are there only */
     unsigned digits;
     struct ring_basis b;
-    uint64_t *out; /* two polynomials over b */
+    uint64_t *out;   /* two polynomials over b */
     bool accumulate; /* what is in out is added */
     bool far;
 };

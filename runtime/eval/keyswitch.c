@@ -67,17 +67,17 @@ struct k_switch rt_eval_switch_limb(const struct eval_switch *s, size_t limb,
     if (s->own != NULL && limb <= s->b.level) {
         digit[limb / s->e->ctx->alpha] = s->own + limb * r->n;
     }
-    struct k_switch k = {.digit = digit,
-                         .key = {key->b + key_limb * key->shape.digits * r->n,
-                                 key->a != NULL ? key->a + key_limb * key->shape.digits * r->n
-                                                : NULL},
-                         .terms = s->digits,
-                         .key_terms = key->shape.digits,
-                         .g = key->galois,
-                         .g_inverse = key->inverse,
-                         .log_n = r->log_n,
-                         .accumulate = s->accumulate,
-                         .far = s->far};
+    struct k_switch k = {
+        .digit = digit,
+        .key = {key->b + key_limb * key->shape.digits * r->n,
+                key->a != NULL ? key->a + key_limb * key->shape.digits * r->n : NULL},
+        .terms = s->digits,
+        .key_terms = key->shape.digits,
+        .g = key->galois,
+        .g_inverse = key->inverse,
+        .log_n = r->log_n,
+        .accumulate = s->accumulate,
+        .far = s->far};
     if (limb <= s->b.level) {
         k.base[0] = s->base[0] + limb * r->n;
         k.base[1] = s->base[1] != NULL ? s->base[1] + limb * r->n : NULL;
@@ -139,7 +139,8 @@ static struct eval_reg *key_mul_out(rt_eval *e, const char *op, uint32_t out,
     }
     const struct eval_reg *z = rt_eval_in(e, op, out, 1u << EVAL_CTX);
     if (z != NULL && (z->level != x->level || !core_same_scale(z->scale, x->scale))) {
-        rt_eval_mistake(e, op, "the sum is at level %d and scale %.17g, the product at %d and %.17g",
+        rt_eval_mistake(e, op,
+                        "the sum is at level %d and scale %.17g, the product at %d and %.17g",
                         z->level, z->scale, x->level, x->scale);
         return NULL;
     }

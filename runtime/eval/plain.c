@@ -55,7 +55,7 @@ static bool check_terms(rt_eval *e, const char *op, const uint32_t *in, uint32_t
 struct terms {
     const uint64_t *x[2][GROUP]; /* by part */
     const struct eval_plain *p[GROUP];
-    uint32_t first; /* plaintext */
+    uint32_t first;     /* plaintext */
     size_t count, room; /* room: what of limb_memory they need for a limb */
     unsigned log_m;
 };
@@ -218,9 +218,11 @@ void rt_padd(rt_eval *e, uint32_t out, uint32_t in, uint32_t index)
             ring_copy(r, z->at + i * ring_words(r, b), x->at + i * ring_words(r, b), b);
         }
     }
-    for (size_t first = 0, step; first <= b.level; first += step) { /* as many as there is room for */
+    for (size_t first = 0, step; first <= b.level;
+         first += step) { /* as many as there is room for */
         size_t room = (size_t)1 << p->log_m;
-        step = p->at != NULL || b.level + 1 < e->limb_words / room ? b.level + 1 : e->limb_words / room;
+        step = p->at != NULL || b.level + 1 < e->limb_words / room ? b.level + 1
+                                                                   : e->limb_words / room;
         step = step < b.level + 1 - first ? step : b.level + 1 - first;
         SYS_PARALLEL_FOR
         for (size_t limb = first; limb < first + step; limb++) {

@@ -20,7 +20,7 @@
 
 #include <string.h>
 
-#define GROUP      64u         /* operands in work: tiles of 512 words fill the memory for them */
+#define GROUP      64u           /* operands in work: tiles of 512 words fill the memory for them */
 #define TILE_LEAST ((size_t)512) /* key_mac permutes tiles of 512 words */
 #define TILE_MOST  ((size_t)2048)
 #define FAR_SUMS   3u /* results at a time where each has streams of plaintexts from memory */
@@ -29,8 +29,8 @@
 static const char op[] = "rt_transform";
 
 enum source {
-    READY,    /* a register as it is */
-    LIFTED,   /* times P: no limbs modulo the p */
+    READY,  /* a register as it is */
+    LIFTED, /* times P: no limbs modulo the p */
     SWITCHED
 };
 
@@ -234,8 +234,7 @@ static bool make_tile(const struct transform *t, size_t index, size_t limb, size
         }
         for (size_t i = 0; i < 2; i++) {
             const uint64_t *from = o->at + (i * (t->b.level + 1) + limb) * r->n + at;
-            r->k.mul_const(to[i], from, t->e->p_mod_q[limb], t->e->p_shoup[limb], tile,
-                           m->q);
+            r->k.mul_const(to[i], from, t->e->p_mod_q[limb], t->e->p_shoup[limb], tile, m->q);
         }
     } else {
         const uint64_t *digit[RING_MAX_PRIMES];
@@ -344,8 +343,8 @@ static void add_results(const struct transform *t, const struct tiles *y, uint32
     struct k_sums s = {.results = count, .accumulate = !t->begin, .far = t->far};
     for (uint32_t k = 0; k < count; k++) {
         for (size_t part = 0; part < 2; part++) {
-            s.out[k][part] = t->e->regs[t->out[first + k]].at + part * ring_words(r, t->b) +
-                             limb * r->n + at;
+            s.out[k][part] =
+                t->e->regs[t->out[first + k]].at + part * ring_words(r, t->b) + limb * r->n + at;
         }
     }
     for (unsigned log_m = 0; log_m <= r->log_n; log_m++) {
@@ -364,7 +363,8 @@ static void do_tile(const struct transform *t, size_t limb, size_t at, uint64_t 
 {
     struct tiles y;
     y.count = 0;
-    for (size_t i = 0; i < t->count; i++, work += 2 * (((size_t)1 << t->log_tile) + EVAL_LINE_WORDS)) {
+    for (size_t i = 0; i < t->count;
+         i++, work += 2 * (((size_t)1 << t->log_tile) + EVAL_LINE_WORDS)) {
         const uint64_t *part[2];
         if (make_tile(t, i, limb, at, work, expanded, part)) {
             y.x[0][y.count] = part[0];
@@ -466,8 +466,9 @@ static void do_limbs(struct transform *t, const struct rt_baby *baby, uint32_t c
         t->plain = plain + done;
         take_group(t, baby + done, count - done);
         t->begin = done == 0;
-        t->far = done + t->count >= count && t->num_out * 2 * ring_words(t->e->ctx->ring, t->b) *
-                                                     sizeof(uint64_t) > RING_FAR_BYTES;
+        t->far =
+            done + t->count >= count &&
+            t->num_out * 2 * ring_words(t->e->ctx->ring, t->b) * sizeof(uint64_t) > RING_FAR_BYTES;
         if (make) {
             make_limbs(t, first);
         }

@@ -65,8 +65,8 @@ void k_convert_with(const struct kernels *k, const struct k_convert *s)
             k->ntt(s->to[g].out, s->to[g].work, t, s->log_n);
         } else {
             k->ntt(s->to[g].work, s->to[g].work, t, s->log_n);
-            k->sub_mul_const(s->to[g].out, s->to[g].minuend, s->to[g].work, s->to[g].c,
-                             s->to[g].cs, n, t->mod.q);
+            k->sub_mul_const(s->to[g].out, s->to[g].minuend, s->to[g].work, s->to[g].c, s->to[g].cs,
+                             n, t->mod.q);
         }
     }
 }

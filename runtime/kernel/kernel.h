@@ -69,10 +69,10 @@ struct k_switch {
     uint64_t g;                   /* automorphism of the result, odd, in [1, 2N) */
     uint64_t g_inverse;           /* g^-1 mod 2N */
     unsigned log_n;
-    size_t origin; /* the index that word 0 of the outputs has in the limb */
+    size_t origin;           /* the index that word 0 of the outputs has in the limb */
     const uint64_t *next[2]; /* stretches of a key that are wanted after these, or NULL: a hint */
-    bool accumulate; /* add to what is in the outputs, canonical */
-    bool far; /* the result will not be used while it is in cache: a hint */
+    bool accumulate;         /* add to what is in the outputs, canonical */
+    bool far;                /* the result will not be used while it is in cache: a hint */
 };
 
 /*
@@ -83,13 +83,14 @@ struct k_switch {
 
 struct k_sums {
     const uint64_t *const *x[2]; /* [terms] by part */
-    const uint64_t *const *p;    /* [results * terms]: factor of term t for result k at k * terms + t */
-    uint64_t *out[K_SUMS][2];    /* by part; disjoint from each other and from all inputs */
-    size_t terms;                /* 1 .. 4095 */
-    unsigned results;            /* 1 .. K_SUMS */
-    unsigned log_run;            /* every value of p serves 2^log_run neighbours */
-    bool accumulate;             /* add to what is in out */
-    bool far;                    /* as in k_switch */
+    const uint64_t *const
+        *p; /* [results * terms]: factor of term t for result k at k * terms + t */
+    uint64_t *out[K_SUMS][2]; /* by part; disjoint from each other and from all inputs */
+    size_t terms;             /* 1 .. 4095 */
+    unsigned results;         /* 1 .. K_SUMS */
+    unsigned log_run;         /* every value of p serves 2^log_run neighbours */
+    bool accumulate;          /* add to what is in out */
+    bool far;                 /* as in k_switch */
 };
 
 /*

@@ -195,8 +195,8 @@ static void mac_many_ref(const struct k_sums *s, size_t n, const struct modulus 
     k_mac_many_with(&k, s, n, m);
 }
 
-static void tensor_ref(uint64_t *const z[3], const uint64_t *const x[2],
-                       const uint64_t *const y[2], size_t n, const struct modulus *m, bool far)
+static void tensor_ref(uint64_t *const z[3], const uint64_t *const x[2], const uint64_t *const y[2],
+                       size_t n, const struct modulus *m, bool far)
 {
     (void)far;
     for (size_t i = 0; i < n; i++) {

@@ -32,11 +32,11 @@
 
 #include "kernel/kernel.h"
 
-#define RING_MAX_PARTS  3u   /* of a ciphertext */
+#define RING_MAX_PARTS  3u                 /* of a ciphertext */
 #define RING_FAR_BYTES  ((size_t)12 << 20) /* larger results are written past the caches */
-#define RING_MAX_PRIMES 128u /* of q and p together */
-#define RING_SIGMA      3.2  /* standard deviation of ring_gaussian */
-#define RING_GAUSS_MAX  29   /* |x| of ring_gaussian never exceeds this: 9 sigma */
+#define RING_MAX_PRIMES 128u               /* of q and p together */
+#define RING_SIGMA      3.2                /* standard deviation of ring_gaussian */
+#define RING_GAUSS_MAX  29                 /* |x| of ring_gaussian never exceeds this: 9 sigma */
 
 enum ring_status {
     RING_OK = 0,

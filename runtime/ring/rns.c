@@ -346,8 +346,8 @@ void ring_mod_down_parts(const struct ring *r, uint64_t *const *out, const uint6
     }
     sources_start(r, s, parts);
     size_t group = group_size(r, parts * left, slices);
-    struct mod_down d = {r,    s,     out, x, parts, left, group,
-                         parts * left * r->n * sizeof(uint64_t) > RING_FAR_BYTES};
+    struct mod_down d = {
+        r, s, out, x, parts, left, group, parts * left * r->n * sizeof(uint64_t) > RING_FAR_BYTES};
     run_items(r, mod_down_item, &d, (left + group - 1) / group * parts, scratch, slices);
 }
 

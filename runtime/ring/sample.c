@@ -8,8 +8,8 @@
 
 #define CHUNK        RING_UNIFORM_CHUNK /* words drawn at a time */
 #define CHUNK_BLOCKS (CHUNK / 8u)       /* ChaCha20 blocks of 64 bytes in them */
-#define LIMB_BLOCKS  40u                /* log2 of the distance between two limbs' parts of a stream */
-#define PART_BLOCKS  20u                /* the same of two chunks of a limb */
+#define LIMB_BLOCKS  40u /* log2 of the distance between two limbs' parts of a stream */
+#define PART_BLOCKS  20u /* the same of two chunks of a limb */
 
 /* Rejection: a masked word is kept when below q > 2^(bits-1), so at least half are kept; of primes
  * close to 2^bits nearly all, and then the second draw of a chunk is rare. */
@@ -33,7 +33,8 @@ void ring_uniform_part(const struct ring *r, uint64_t *out, size_t prime,
     for (size_t at = first; at < first + n; at += CHUNK) {
         size_t left = first + n - at;
         uint64_t block = (uint64_t)prime << LIMB_BLOCKS | (uint64_t)(at / CHUNK) << PART_BLOCKS;
-        uniform_chunk(r, out + (at - first), left < CHUNK ? left : CHUNK, prime, seed, stream, block);
+        uniform_chunk(r, out + (at - first), left < CHUNK ? left : CHUNK, prime, seed, stream,
+                      block);
     }
 }
 

@@ -40,7 +40,8 @@ struct boot_counts boot_count(const rt_eval *e)
     struct boot_counts c = now;
     unsigned log_n = e->ctx->ring->log_n;
     c.work.butterflies = c.ntts * work_transform(log_n);
-    c.work.bytes = c.key_polys * 8 * ldexp(1, (int)log_n) + (double)rt_eval_memory(e).plaintext_bytes;
+    c.work.bytes =
+        c.key_polys * 8 * ldexp(1, (int)log_n) + (double)rt_eval_memory(e).plaintext_bytes;
     c.work.resident = INFINITY;
     return c;
 }

@@ -64,8 +64,8 @@ static void run(void *state)
     clock_gettime(CLOCK_MONOTONIC, &from);
     b->failed = b->failed || rt_infer(b->e, b->in, b->out, NULL, NULL, &err) != RT_OK;
     clock_gettime(CLOCK_MONOTONIC, &to);
-    b->least = fmin(b->least, 1e9 * (double)(to.tv_sec - from.tv_sec) +
-                                  (double)(to.tv_nsec - from.tv_nsec));
+    b->least = fmin(b->least,
+                    1e9 * (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec));
 }
 
 static void count(struct boot *b)
@@ -137,15 +137,17 @@ static bool check(void *state)
         squares += error * error;
     }
     struct rt_memory m = rt_eval_memory(b->e);
-    printf("    %s: %.1f bits of the standard deviation, %.1f of the worst of %zu values; keys %.2f "
-           "GiB, plaintexts %.2f GiB, registers %.2f GiB in memory\n",
-           b->op, -log2(sqrt(squares / (double)num_values(b))), -log2(worst), num_values(b),
-           ldexp((double)m.key_bytes, -30), ldexp((double)m.plaintext_bytes, -30),
-           ldexp((double)m.register_bytes, -30));
-    printf("    %.0f key products, %.0f transforms of a limb, %.0f plaintext products; %d limbs left: "
-           "%.3f us a slot and limb\n",
-           b->counts.keys, b->counts.ntts, b->counts.plain_products, limbs_left(b),
-           1e-3 * b->least / (double)num_values(b) / limbs_left(b));
+    printf(
+        "    %s: %.1f bits of the standard deviation, %.1f of the worst of %zu values; keys %.2f "
+        "GiB, plaintexts %.2f GiB, registers %.2f GiB in memory\n",
+        b->op, -log2(sqrt(squares / (double)num_values(b))), -log2(worst), num_values(b),
+        ldexp((double)m.key_bytes, -30), ldexp((double)m.plaintext_bytes, -30),
+        ldexp((double)m.register_bytes, -30));
+    printf(
+        "    %.0f key products, %.0f transforms of a limb, %.0f plaintext products; %d limbs left: "
+        "%.3f us a slot and limb\n",
+        b->counts.keys, b->counts.ntts, b->counts.plain_products, limbs_left(b),
+        1e-3 * b->least / (double)num_values(b) / limbs_left(b));
     return worst < 0x1p-8;
 }
 
@@ -163,7 +165,8 @@ static void drop(void *state)
 
 void bench_boots(struct bench *bench)
 {
-    static const struct bench_suite suite = {"bootstraps, whole inferences", make, prepare, check, drop};
+    static const struct bench_suite suite = {"bootstraps, whole inferences", make, prepare, check,
+                                             drop};
     for (size_t i = 0; i < NUM_BOOTS; i++) {
         struct boot b = boots[i];
         const struct rt_params *q = &model_of(&b)->params;

@@ -375,7 +375,8 @@ static void smooth(double ns[NUM_LOG_N][NUM_FIGURES], size_t figure)
         while (blocks > 1 && mean[blocks - 2] > mean[blocks - 1]) {
             size_t sum = count[blocks - 2] + count[blocks - 1];
             mean[blocks - 2] = (mean[blocks - 2] * (double)count[blocks - 2] +
-                                mean[blocks - 1] * (double)count[blocks - 1]) / (double)sum;
+                                mean[blocks - 1] * (double)count[blocks - 1]) /
+                               (double)sum;
             count[blocks - 2] = sum;
             blocks--;
         }
@@ -436,9 +437,9 @@ static void drop(struct cost_state *s)
 
 static struct pool pool_make(void)
 {
-    struct pool p = {.words = bench_alloc(POOL_BYTES / sizeof *p.words),
-                     .keys = mmap(NULL, POOL_BYTES, PROT_READ | PROT_WRITE,
-                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)};
+    struct pool p = {
+        .words = bench_alloc(POOL_BYTES / sizeof *p.words),
+        .keys = mmap(NULL, POOL_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)};
     if (p.keys == MAP_FAILED) {
         bench_die("out of memory");
     }

@@ -292,7 +292,7 @@ static const struct row rows[] = {
     {"mac_run", run_mac_run_2, MAC_TERMS, 1, 0, 0, MAC_TERMS + 1, MAC_TERMS, 1, NOTHING},
     {"mac_run", run_mac_run_4, MAC_TERMS, 1, 0, 0, MAC_TERMS + 1, MAC_TERMS, 2, NOTHING},
     {"mac_run", run_mac_run_32, MAC_TERMS, 1, 0, 0, MAC_TERMS + 1, MAC_TERMS, 5, NOTHING},
-    {"mac_many", run_mac_many, 2.0 * MANY * MAC_TERMS, 2.0 * MANY, 0, 0, MAC_TERMS + 2.0 * MANY,
+    {"mac_many", run_mac_many, 2.0 * MANY *MAC_TERMS, 2.0 * MANY, 0, 0, MAC_TERMS + 2.0 * MANY,
      MAC_TERMS, 5, NOTHING},
     {"key_mac", run_key_mac, 2 * DIGITS, 2, 1, 0, 3 * DIGITS + 3, DIGITS, 0, NOTHING},
     {"tensor", run_tensor, 4, 3, 0, 0, 7, 0, 0, NOTHING},

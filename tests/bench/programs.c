@@ -151,12 +151,11 @@ static struct work count_transform(const struct shape *s, double period)
     double terms = RIG_BABIES * RIG_RESULTS;
     struct work rotation = count_key_mul(s);
     double words = 2 * (s->l + s->k) * s->n;
-    return (struct work){
-        .products = RIG_BABIES * rotation.products + terms * words,
-        .reductions = RIG_BABIES * rotation.reductions + RIG_RESULTS * words,
-        .bytes = RIG_BABIES * rotation.bytes +
-                 (s->l + s->k) * s->limb * (terms * plain + 2 * RIG_RESULTS),
-        .resident = INFINITY};
+    return (struct work){.products = RIG_BABIES * rotation.products + terms * words,
+                         .reductions = RIG_BABIES * rotation.reductions + RIG_RESULTS * words,
+                         .bytes = RIG_BABIES * rotation.bytes +
+                                  (s->l + s->k) * s->limb * (terms * plain + 2 * RIG_RESULTS),
+                         .resident = INFINITY};
 }
 
 static struct work count_add(const struct shape *s)

@@ -10,8 +10,8 @@
 
 enum {
     RIG_LEVELS = 3,
-    RIG_TERMS = 8,    /* plaintexts of a kind */
-    RIG_PERIOD = 512, /* slots of the periodic ones */
+    RIG_TERMS = 8,     /* plaintexts of a kind */
+    RIG_PERIOD = 512,  /* slots of the periodic ones */
     RIG_OUT_LIMBS = 2, /* of a result that a client decrypts */
     RIG_BABIES = 24,   /* rotations of a linear transform, and its results */
     RIG_RESULTS = 6

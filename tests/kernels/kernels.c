@@ -727,9 +727,9 @@ Test(cpu, levels_and_limits)
         k_init(&k, (enum rt_cpu)level);
         cr_assert_eq((int)k.level, level);
         cr_assert(k.ntt && k.intt && k.add && k.sub && k.neg && k.add_const && k.mul && k.mul_add &&
-                  k.mul_const && k.mul_const_add && k.sub_mul_const && k.mac && k.mac_run && k.mac_many &&
-                  k.bconv && k.bconv_quot && k.recentre && k.gather && k.from_i64 && k.from_i32 &&
-                  k.ntt_i32 && k.from_double);
+                  k.mul_const && k.mul_const_add && k.sub_mul_const && k.mac && k.mac_run &&
+                  k.mac_many && k.bconv && k.bconv_quot && k.recentre && k.gather && k.from_i64 &&
+                  k.from_i32 && k.ntt_i32 && k.from_double);
     }
     unsetenv("WEFT_CPU");
     cr_assert_eq(sys_cpu_level(), best);

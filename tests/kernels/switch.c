@@ -423,9 +423,9 @@ Test(kernel, convert)
     static const size_t terms[] = {1, 2, 4, 9, 12, 13, 24, 25, MOST_TERMS};
     for (unsigned log_n = 4; log_n <= 17; log_n++) {
         uint64_t q[PRIMES];
-        static const uint64_t bounds[PRIMES] = {
-            UINT64_C(1) << 50, UINT64_C(1) << 49, UINT64_C(1) << 48,
-            UINT64_C(1) << 47, UINT64_C(1) << 31, UINT64_C(1) << 50};
+        static const uint64_t bounds[PRIMES] = {UINT64_C(1) << 50, UINT64_C(1) << 49,
+                                                UINT64_C(1) << 48, UINT64_C(1) << 47,
+                                                UINT64_C(1) << 31, UINT64_C(1) << 50};
         for (size_t i = 0; i < PRIMES; i++) {
             q[i] = i == PRIMES - 1 ? prime_below(q[0], log_n) : prime_below(bounds[i], log_n);
         }

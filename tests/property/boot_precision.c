@@ -64,14 +64,15 @@ static const char *complex_text(struct arena *a, uint32_t n, double range)
              "input=2x1x%u range=[-1,1] outputs=%u\nmean [0,0]\nstd [1,1]\n"
              "@0 = layout 2x1x%u n=%u g=1,1 t=1,1 pitch=%u block=%u\nprogram\n",
              n, 2 * n, n, n, n, n);
-    str_addf(&s, "%%0 = input part=0 layout=@0 : vec %u\n%%1 = input part=1 layout=@0 : vec %u\n", n,
-             n);
-    str_addf(&s,
-             "%%2 = times_i %%1 : vec %u\n%%3 = add %%0, %%2 : vec %u\n"
-             "%%4 = bootstrap %%3 range=%g complex=1 : vec %u\n%%5 = conj %%4 : vec %u\n"
-             "%%6 = add %%4, %%5 : vec %u\n%%7 = sub %%5, %%4 : vec %u\n%%8 = times_i %%7 : vec %u\n"
-             "%%9 = output %%6, %%8 layout=@0\n",
-             n, n, range, n, n, n, n, n);
+    str_addf(&s, "%%0 = input part=0 layout=@0 : vec %u\n%%1 = input part=1 layout=@0 : vec %u\n",
+             n, n);
+    str_addf(
+        &s,
+        "%%2 = times_i %%1 : vec %u\n%%3 = add %%0, %%2 : vec %u\n"
+        "%%4 = bootstrap %%3 range=%g complex=1 : vec %u\n%%5 = conj %%4 : vec %u\n"
+        "%%6 = add %%4, %%5 : vec %u\n%%7 = sub %%5, %%4 : vec %u\n%%8 = times_i %%7 : vec %u\n"
+        "%%9 = output %%6, %%8 layout=@0\n",
+        n, n, range, n, n, n, n, n);
     return s.s;
 }
 
@@ -204,8 +205,8 @@ static void histogram(const char *what, const double *y, const double *x, uint32
         count[bits > 0 ? (int)bits : 0]++;
     }
     double mean = sum / n;
-    fprintf(stderr, "  %s: %.1f bits on average (deviation %.1f), %.1f of the worst slot\n   ", what,
-            mean, sqrt(fmax(squares / n - mean * mean, 0)), worst);
+    fprintf(stderr, "  %s: %.1f bits on average (deviation %.1f), %.1f of the worst slot\n   ",
+            what, mean, sqrt(fmax(squares / n - mean * mean, 0)), worst);
     for (int k = 0; k < 64; k++)
         if (count[k])
             fprintf(stderr, " %d:%u", k, count[k]);
@@ -286,14 +287,15 @@ static void check_inputs(const struct opts *o, uint32_t n, double least_bits)
             cr_expect(noise.deviation < factor * want[k] && noise.deviation > want[k] / factor,
                       "%u slots, %s: deviation %g, the model says %g", n, input_names[k],
                       noise.deviation, want[k]);
-            cr_expect(error.deviation < range * exp2(-least_bits), "%u slots, %s: only %.1f bits", n,
-                      input_names[k], -log2(error.deviation / range));
+            cr_expect(error.deviation < range * exp2(-least_bits), "%u slots, %s: only %.1f bits",
+                      n, input_names[k], -log2(error.deviation / range));
         }
         cr_expect(error.deviation < 1.5 * bends[k] && error.deviation > bends[k] / 1.5,
                   "%u slots, %s: error %g, the model says %g", n, input_names[k], error.deviation,
                   bends[k]);
     }
-    double more = b->p->params.arcsine ? 2 : 4; /* than a step before; the noise alone is half of that */
+    double more =
+        b->p->params.arcsine ? 2 : 4; /* than a step before; the noise alone is half of that */
     cr_expect(bends[TWICE] > more * bends[RANDOM] && bends[FOUR_TIMES] > 4 * bends[TWICE],
               "the model does not tell of values beyond the range");
     close_boot(b);

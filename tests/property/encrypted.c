@@ -16,8 +16,11 @@
  * naive reference's within the error bound that the compiler predicted.
  */
 
-static const struct random_net LIMITS = {.max_layers = 5, .max_elements = 300, .max_depth = 4, .max_degree = 4,
-                                          .plain = true}; /* what YAML can say: no x - x */
+static const struct random_net LIMITS = {.max_layers = 5,
+                                         .max_elements = 300,
+                                         .max_depth = 4,
+                                         .max_degree = 4,
+                                         .plain = true}; /* what YAML can say: no x - x */
 
 /* build/weft of the build/tests/property/encrypted that runs now */
 static const char *weft(struct arena *a)
@@ -34,7 +37,8 @@ static const char *weft(struct arena *a)
 
 static void run(struct arena *a, const char *folder, const char *command)
 {
-    int rc = system(arena_printf(a, "cd %s && %s >log 2>&1 || { cat log >&2; exit 1; }", folder, command));
+    int rc = system(
+        arena_printf(a, "cd %s && %s >log 2>&1 || { cat log >&2; exit 1; }", folder, command));
     cr_assert(rc == 0, "%s", command);
 }
 
@@ -82,8 +86,8 @@ static bool check_net(uint64_t seed)
     root = json_load_file(arena_printf(a, "%s/log", folder), 0, &why);
     cr_assert(root != NULL, "decrypt --json: %s", why.text);
     json_t *values = json_object_get(root, "values");
-    cr_assert(json_array_size(values) == len, "SEED=%llu: %zu values, not %u", (unsigned long long)seed,
-              json_array_size(values), len);
+    cr_assert(json_array_size(values) == len, "SEED=%llu: %zu values, not %u",
+              (unsigned long long)seed, json_array_size(values), len);
     /* the decrypted values are shown rounded to the decimals that the predicted error leaves */
     double half_unit = 0.5 * pow(10, ceil(log10(2 * p->error_bound)));
     double bound = 2 * p->error_bound + half_unit;

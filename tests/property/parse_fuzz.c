@@ -74,11 +74,11 @@ static void damage(struct buffer *b, uint64_t *rng)
                                           "1e-320",
                                           "99999999999999999999"};
     static const char *const words[] = {
-        "input",     "output", "mul",     "add",       "lin",      "pmac",     "rot", "reg=1",
-        "layout=@0", "map=&0", "program", "reference", " : ct 16", " : vec 8", "@0",  "$0",
-        "%0",        "[",      "]",       "\"",        "#",        "\n",
-        "call",      "func=0", "func=1",  "relabel",   "comb",     "function", "dft", "conj",
-        "bootstrap", "raised", "sparse",  "mod_raise", "conjugate=1"};
+        "input", "output",    "mul",       "add",     "lin",       "pmac",      "rot",
+        "reg=1", "layout=@0", "map=&0",    "program", "reference", " : ct 16",  " : vec 8",
+        "@0",    "$0",        "%0",        "[",       "]",         "\"",        "#",
+        "\n",    "call",      "func=0",    "func=1",  "relabel",   "comb",      "function",
+        "dft",   "conj",      "bootstrap", "raised",  "sparse",    "mod_raise", "conjugate=1"};
     if (b->len == 0) {
         return;
     }

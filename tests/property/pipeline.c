@@ -12,17 +12,20 @@
  * pass, and a program that was written as text after any pass and read back ends in the same C, byte by byte.
  */
 
-static const struct random_net LIMITS = {.max_layers = 6, .max_elements = 700, .max_depth = 12, .max_degree = 4};
+static const struct random_net LIMITS = {
+    .max_layers = 6, .max_elements = 700, .max_depth = 12, .max_degree = 4};
 
-static void check_equal(const char *pass, uint64_t seed, const double *want, const double *got, uint32_t len)
+static void check_equal(const char *pass, uint64_t seed, const double *want, const double *got,
+                        uint32_t len)
 {
     double scale = 1e-3;
     for (uint32_t i = 0; i < len; i++) {
         scale = fmax(scale, fabs(want[i]));
     }
     for (uint32_t i = 0; i < len; i++) {
-        cr_assert(fabs(want[i] - got[i]) <= 1e-9 * scale, "after %s, SEED=%llu: element %u is %.17g, not %.17g",
-                  pass, (unsigned long long)seed, i, got[i], want[i]);
+        cr_assert(fabs(want[i] - got[i]) <= 1e-9 * scale,
+                  "after %s, SEED=%llu: element %u is %.17g, not %.17g", pass,
+                  (unsigned long long)seed, i, got[i], want[i]);
     }
 }
 
@@ -47,8 +50,9 @@ static void check_net(uint64_t seed)
         p = pass_info[i].run(p, &o);
         prog_verify(p, pass_info[i].name);
         uint32_t ran = pipeline_ran(p);
-        cr_assert(ran != NONE && ran <= i, "after %s, SEED=%llu: the program shows %s", pass_info[i].name,
-                  (unsigned long long)seed, ran == NONE ? "nothing" : pass_info[ran].name);
+        cr_assert(ran != NONE && ran <= i, "after %s, SEED=%llu: the program shows %s",
+                  pass_info[i].name, (unsigned long long)seed,
+                  ran == NONE ? "nothing" : pass_info[ran].name);
         sim_run(p, NULL, image, got);
         check_equal(pass_info[i].name, seed, want, got, len);
     }
@@ -80,9 +84,12 @@ static bool check_restart(uint64_t seed)
             p = pipeline_run(p, stop + 1, num_passes - 1, &o, NULL, NULL);
         }
         c_emit(p, NULL, &restarted, a);
-        cr_assert(same(&direct.model_c, &restarted.model_c) && same(&direct.interface_c, &restarted.interface_c) &&
-                      same(&direct.clear_c, &restarted.clear_c) && same(&direct.data, &restarted.data),
-                  "SEED=%llu: restarted after %s, the C differs", (unsigned long long)seed, pass_info[stop].name);
+        cr_assert(same(&direct.model_c, &restarted.model_c) &&
+                      same(&direct.interface_c, &restarted.interface_c) &&
+                      same(&direct.clear_c, &restarted.clear_c) &&
+                      same(&direct.data, &restarted.data),
+                  "SEED=%llu: restarted after %s, the C differs", (unsigned long long)seed,
+                  pass_info[stop].name);
     }
     arena_free(a);
     return true;

@@ -14,11 +14,24 @@
 #define TOP    4
 #define BABIES 70u /* more than one group */
 #define OUTS   5u
-#define KINDS  8u  /* of plaintexts, each at three levels */
+#define KINDS  8u /* of plaintexts, each at three levels */
 #define LEVELS 3
 
 /* Registers */
-enum { X0, X1, D0, D1, RAISED, CTX0, CTX1, SUM, TERM, OUT, EACH = OUT + OUTS, REGS = EACH + BABIES };
+enum {
+    X0,
+    X1,
+    D0,
+    D1,
+    RAISED,
+    CTX0,
+    CTX1,
+    SUM,
+    TERM,
+    OUT,
+    EACH = OUT + OUTS,
+    REGS = EACH + BABIES
+};
 
 static const int64_t rotations[] = {1, 3, -2, 7};
 enum { ROTATIONS = sizeof rotations / sizeof *rotations };
@@ -196,7 +209,8 @@ static void check(struct bed *d, uint32_t k, const uint32_t *each, uint32_t coun
     cr_assert_eq(got->scale, want->scale);
     size_t words = 2 * rt_eval_part_words(e, EVAL_CTX, level);
     for (size_t i = 0; i < words; i++) {
-        cr_assert_eq(got->at[i], want->at[i], "cpu %d, %u slices, level %d, %u operands: result %u word %zu",
+        cr_assert_eq(got->at[i], want->at[i],
+                     "cpu %d, %u slices, level %d, %u operands: result %u word %zu",
                      (int)e->ctx->ring->k.level, e->slices, level, count, k, i);
     }
 }

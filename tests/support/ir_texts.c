@@ -212,9 +212,8 @@ static const char boot[] =
 
 /* clang-format on */
 
-const struct ir_text ir_texts[] = {
-    {"nn", nn},     {"nn_layout", nn_layout}, {"slot", slot},
-    {"ckks", ckks}, {"boot_slot", boot_slot}, {"boot", boot}};
+const struct ir_text ir_texts[] = {{"nn", nn},     {"nn_layout", nn_layout}, {"slot", slot},
+                                   {"ckks", ckks}, {"boot_slot", boot_slot}, {"boot", boot}};
 const int num_ir_texts = sizeof ir_texts / sizeof *ir_texts;
 
 const char *ir_text(const char *name)

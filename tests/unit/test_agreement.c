@@ -159,8 +159,8 @@ Test(agreement, percent_is_never_rounded_up)
     static const struct {
         double changed;
         const char *text;
-    } table[] = {{0, "100 %"},          {0.5, "50.00 %"},        {1e-3, "99.90 %"},
-                 {0.0012345, "99.87 %"}, {2.1e-4, "99.979 %"},    {9.9999e-5, "99.9900 %"},
+    } table[] = {{0, "100 %"},           {0.5, "50.00 %"},       {1e-3, "99.90 %"},
+                 {0.0012345, "99.87 %"}, {2.1e-4, "99.979 %"},   {9.9999e-5, "99.9900 %"},
                  {6.5e-6, "99.99935 %"}, {1e-12, "99.999999 %"}, {1, "0.00 %"}};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         const char *text = agreement_percent(table[i].changed, a);

@@ -92,7 +92,11 @@ static const struct usage_case cases[] = {
     {{"prog", "encrypt", "--index", "99999999999999999999"},
      2,
      "--index: '99999999999999999999' is not a whole number of at least 0"},
-#define NO_SIZE(t) {{"prog", "encrypt", "--max-memory", t}, 2, "--max-memory: '" t "' is not a size such as 3G or 800M"}
+#define NO_SIZE(t)                                                                                 \
+    {                                                                                              \
+        {"prog", "encrypt", "--max-memory", t}, 2,                                                 \
+            "--max-memory: '" t "' is not a size such as 3G or 800M"                               \
+    }
     NO_SIZE("G"),
     NO_SIZE("-3G"),
     NO_SIZE("3X"),
@@ -157,9 +161,15 @@ Test(app_options, sizes)
     static const struct {
         const char *text;
         uint64_t bytes;
-    } sizes[] = {{"1", 1},         {"800M", 800u << 20},         {"3G", (uint64_t)3 << 30},
-                 {"5.5G", (uint64_t)11 << 29}, {"2KiB", 2048}, {"7KB", 7168}, {"12B", 12},
-                 {"1T", (uint64_t)1 << 40},    {"1e9", 1000000000}};
+    } sizes[] = {{"1", 1},
+                 {"800M", 800u << 20},
+                 {"3G", (uint64_t)3 << 30},
+                 {"5.5G", (uint64_t)11 << 29},
+                 {"2KiB", 2048},
+                 {"7KB", 7168},
+                 {"12B", 12},
+                 {"1T", (uint64_t)1 << 40},
+                 {"1e9", 1000000000}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         char words[][32] = {"prog", "encrypt", "a", "-o", "x", "--max-memory", "", ""};
         strcpy(words[6], sizes[i].text);

@@ -31,32 +31,39 @@ Test(boot_pair, choice)
         const char *why, *nodes, *pairs;
     } row[] = {
         {"side by side",
-         "%0 = input part=0 layout=@0\n%1 = input part=0 layout=@0\n%2 = bootstrap %0 range=1\n%3 = bootstrap %1 range=1\n"
+         "%0 = input part=0 layout=@0\n%1 = input part=0 layout=@0\n%2 = bootstrap %0 range=1\n%3 "
+         "= bootstrap %1 range=1\n"
          "%4 = add %2, %3\n%5 = output %4 layout=@0\n",
          "2+3"},
         {"one after the other",
-         "%0 = input part=0 layout=@0\n%1 = bootstrap %0 range=1\n%2 = mul %1, %1\n%3 = bootstrap %2 range=1\n"
+         "%0 = input part=0 layout=@0\n%1 = bootstrap %0 range=1\n%2 = mul %1, %1\n%3 = bootstrap "
+         "%2 range=1\n"
          "%4 = output %3 layout=@0\n",
          ""},
         {"other ranges",
-         "%0 = input part=0 layout=@0\n%1 = input part=0 layout=@0\n%2 = bootstrap %0 range=1\n%3 = bootstrap %1 range=2\n"
+         "%0 = input part=0 layout=@0\n%1 = input part=0 layout=@0\n%2 = bootstrap %0 range=1\n%3 "
+         "= bootstrap %1 range=2\n"
          "%4 = add %2, %3\n%5 = output %4 layout=@0\n",
          ""},
         {"complex",
-         "%0 = input part=0 layout=@0\n%1 = input part=0 layout=@0\n%2 = bootstrap %0 range=1 complex=1\n"
+         "%0 = input part=0 layout=@0\n%1 = input part=0 layout=@0\n%2 = bootstrap %0 range=1 "
+         "complex=1\n"
          "%3 = bootstrap %1 range=1 complex=1\n%4 = add %2, %3\n%5 = output %4 layout=@0\n",
          ""},
         {"three",
-         "%0 = input part=0 layout=@0\n%1 = input part=0 layout=@0\n%2 = bootstrap %0 range=1\n%3 = bootstrap %1 range=1\n"
+         "%0 = input part=0 layout=@0\n%1 = input part=0 layout=@0\n%2 = bootstrap %0 range=1\n%3 "
+         "= bootstrap %1 range=1\n"
          "%4 = add %0, %1\n%5 = bootstrap %4 range=1\n%6 = add %2, %3, %5\n"
          "%7 = output %6 layout=@0\n",
          "2+3"},
         {"used before the other comes",
-         "%0 = input part=0 layout=@0\n%1 = input part=0 layout=@0\n%2 = bootstrap %0 range=1\n%3 = mul %2, %2\n%4 = add %3, %1\n"
+         "%0 = input part=0 layout=@0\n%1 = input part=0 layout=@0\n%2 = bootstrap %0 range=1\n%3 "
+         "= mul %2, %2\n%4 = add %3, %1\n"
          "%5 = bootstrap %1 range=1\n%6 = add %4, %5\n%7 = output %6 layout=@0\n",
          "2+5"},
         {"the second one would need the first",
-         "%0 = input part=0 layout=@0\n%1 = input part=0 layout=@0\n%2 = bootstrap %0 range=1\n%3 = mul %2, %1\n"
+         "%0 = input part=0 layout=@0\n%1 = input part=0 layout=@0\n%2 = bootstrap %0 range=1\n%3 "
+         "= mul %2, %1\n"
          "%4 = bootstrap %3 range=1\n%5 = bootstrap %1 range=1\n%6 = add %4, %5\n"
          "%7 = output %6 layout=@0\n",
          "4+5"},
@@ -183,7 +190,8 @@ Test(boot_pair, failure_counts_both_parts)
 {
     static const char *const text[] = {
         "%0 = input part=0 layout=@0\n%1 = bootstrap %0 range=1\n%2 = output %1 layout=@0\n",
-        "%0 = input part=0 layout=@0\n%1 = bootstrap %0 range=1 complex=1\n%2 = output %1 layout=@0\n"};
+        "%0 = input part=0 layout=@0\n%1 = bootstrap %0 range=1 complex=1\n%2 = output %1 "
+        "layout=@0\n"};
     double failure[2];
     for (int k = 0; k < 2; k++) {
         struct arena *a = arena_new();
@@ -245,9 +253,11 @@ Test(boot_pair, no_more_bits_than_there_are, .exit_code = 1)
 {
     struct opts o = toy(false);
     o.boot_precision = 18;
-    pkit_run(pkit_program(arena_new(), STAGE_SLOT,
-                          "%0 = input part=0 layout=@0\n%1 = bootstrap %0 range=1\n%2 = output %1 layout=@0\n"),
-             "lower_slot_ckks", "ckks_regs", &o);
+    pkit_run(
+        pkit_program(
+            arena_new(), STAGE_SLOT,
+            "%0 = input part=0 layout=@0\n%1 = bootstrap %0 range=1\n%2 = output %1 layout=@0\n"),
+        "lower_slot_ckks", "ckks_regs", &o);
 }
 
 /* ---- fifty in a row, at 128 bits and all slots ------------------------------------------------ */

@@ -91,7 +91,8 @@ Test(estimate, rows_hold_all_of_the_work)
     cr_expect_float_eq(cost_served(times, &memory), ns, 1e-6 * ns);
     p->max_memory = memory.least + (16 << 20) + prog_stats(p).key_bytes;
     memory = prog_memory(p);
-    cr_expect(memory.kept_keys == 1 && memory.kept_plaintexts == 0, "halves of keys are kept first");
+    cr_expect(memory.kept_keys == 1 && memory.kept_plaintexts == 0,
+              "halves of keys are kept first");
     cr_expect_float_eq(cost_served(times, &memory), ns + times.plaintexts, 1e-6 * ns);
     p->max_memory = memory.least;
     memory = prog_memory(p);
@@ -123,17 +124,19 @@ Test(estimate, json_adds_up)
     json_int_t least = whole(o, "memory_one_image_bytes"), all = whole(o, "memory_all_kept_bytes");
     cr_expect_eq(whole(one, "key_bytes") + 128, whole(o, "key_bytes"));
     cr_expect_eq(whole(one, "plaintext_bytes") % (1 << 20), 0);
-    cr_expect_eq(whole(one, "key_bytes") + whole(one, "plaintext_bytes") + whole(one, "register_bytes") +
-                     whole(one, "other_bytes"),
+    cr_expect_eq(whole(one, "key_bytes") + whole(one, "plaintext_bytes") +
+                     whole(one, "register_bytes") + whole(one, "other_bytes"),
                  least);
-    cr_expect_eq(least - (json_int_t)prog_stats(p).plaintext_limb_bytes + sum(keys, "memory_bytes") / 2 +
-                     whole(o, "plaintext_bytes"),
+    cr_expect_eq(least - (json_int_t)prog_stats(p).plaintext_limb_bytes +
+                     sum(keys, "memory_bytes") / 2 + whole(o, "plaintext_bytes"),
                  all);
     cr_expect_eq(whole(o, "memory_server_bytes"), all, "all of it fits");
     cr_expect_eq(whole(o, "bootstraps"), 0);
     cr_expect_eq(json_array_size(json_object_get(o, "bootstrap_places")), 0);
-    const json_t *layouts = json_object_get(o, "layouts"), *other = json_object_get(layouts, "multiplexed");
-    cr_expect_eq(whole(json_object_get(layouts, "search"), "key_switches"), whole(o, "key_switches"));
+    const json_t *layouts = json_object_get(o, "layouts"),
+                 *other = json_object_get(layouts, "multiplexed");
+    cr_expect_eq(whole(json_object_get(layouts, "search"), "key_switches"),
+                 whole(o, "key_switches"));
     cr_expect(real(other, "seconds") >= real(o, "seconds"), "the search is never the slower one");
     cr_expect(whole(other, "key_switches") > 0 && whole(other, "plaintext_bytes") > 0);
     json_decref(o);
@@ -188,14 +191,15 @@ static const char *refused(struct arena *a, const char *text)
 
 Test(estimate, a_plan_invents_what_the_file_would_hold)
 {
-    static const char text[] = HEAD
-        "  - {name: c, op: conv2d, kernel: 3, out_channels: 4, padding: 1}\n"
-        "  - {name: b, op: batch_norm}\n"
-        "  - {name: p, op: poly, degree: 2, coeff_order: channel}\n"
-        "  - {name: d, op: conv2d, kernel: [1, 3], out_channels: 8, groups: depthwise, bias: false}\n"
-        "  - {name: q, op: poly, coefficients: [0, 1, 1]}\n"
-        "  - {name: g, op: global_avg_pool}\n"
-        "  - {name: f, op: linear, out_features: 5}\n";
+    static const char text[] =
+        HEAD "  - {name: c, op: conv2d, kernel: 3, out_channels: 4, padding: 1}\n"
+             "  - {name: b, op: batch_norm}\n"
+             "  - {name: p, op: poly, degree: 2, coeff_order: channel}\n"
+             "  - {name: d, op: conv2d, kernel: [1, 3], out_channels: 8, groups: depthwise, bias: "
+             "false}\n"
+             "  - {name: q, op: poly, coefficients: [0, 1, 1]}\n"
+             "  - {name: g, op: global_avg_pool}\n"
+             "  - {name: f, op: linear, out_features: 5}\n";
     struct arena *a = arena_new();
     struct job j = {.text = text};
     const char *said = "";
@@ -224,13 +228,16 @@ Test(estimate, a_plan_invents_what_the_file_would_hold)
 Test(estimate, a_plan_needs_the_sizes)
 {
     struct arena *a = arena_new();
-    cr_expect(strstr(refused(a, HEAD "  - {name: c, op: conv2d, kernel: 3}\n"), "'out_channels' is not known"));
-    cr_expect(strstr(refused(a, HEAD "  - {name: c, op: conv2d, out_channels: 3}\n"), "'kernel' is not known"));
+    cr_expect(strstr(refused(a, HEAD "  - {name: c, op: conv2d, kernel: 3}\n"),
+                     "'out_channels' is not known"));
+    cr_expect(strstr(refused(a, HEAD "  - {name: c, op: conv2d, out_channels: 3}\n"),
+                     "'kernel' is not known"));
     cr_expect(strstr(refused(a, HEAD "  - {name: f, op: flatten}\n  - {name: l, op: linear}\n"),
                      "'out_features' is not known"));
     cr_expect(strstr(refused(a, HEAD "  - {name: p, op: poly}\n"), "'degree' is not known"));
-    cr_expect(strstr(refused(a, HEAD "  - {name: c, op: conv2d, kernel: 1000, out_channels: 65536}\n"),
-                     "too large"));
+    cr_expect(
+        strstr(refused(a, HEAD "  - {name: c, op: conv2d, kernel: 1000, out_channels: 65536}\n"),
+               "too large"));
     const char *said;
     cr_expect_null(front_model(a, "", HEAD "  - {name: p, op: poly, degree: 2}\n", &said),
                    "only plans do without the file");
@@ -252,12 +259,14 @@ Test(estimate, the_same_program_with_and_without_weights)
     const char *folder = front_weights("w.safetensors", tensors, 4), *said = "";
     struct prog *with = front_model(
         a, folder,
-        arena_printf(a, "name: t\ninput: {shape: [1, 8, 8]}\nweights: w.safetensors\nlayers:\n%s", layers),
+        arena_printf(a, "name: t\ninput: {shape: [1, 8, 8]}\nweights: w.safetensors\nlayers:\n%s",
+                     layers),
         &said);
     cr_assert(with, "%s", said);
     struct job j = {.text = arena_printf(a, HEAD "%s", layers)};
     run_plan(a, &j);
-    json_t *x = estimate(planned(with, LAYOUT_SEARCH), NULL), *y = estimate(planned(j.p, LAYOUT_SEARCH), NULL);
+    json_t *x = estimate(planned(with, LAYOUT_SEARCH), NULL),
+           *y = estimate(planned(j.p, LAYOUT_SEARCH), NULL);
     json_object_del(x, "weights_invented");
     json_object_del(y, "weights_invented");
     cr_expect(json_equal(x, y));

@@ -177,7 +177,8 @@ Test(nn_layout, multiplexed_keeps_pitch_and_block)
                "$0 = fill dims=[16,3,3,3] value=0.1\n$1 = fill dims=[32,16,3,3] value=0.1\n"
                "$2 = fill dims=[64,32,3,3] value=0.1\n"
                "%0 = input\n%1 = " CONV("%0", "$0", "1", "1") "%2 = mul %1, %1\n%3 = " CONV(
-                   "%2", "$1", "2", "1") "%4 = mul %3, %3\n%5 = " CONV("%4", "$2", "2", "1") "%6 = output %5\n"),
+                   "%2", "$1", "2", "1") "%4 = mul %3, %3\n%5 = " CONV("%4", "$2", "2",
+                                                                       "1") "%6 = output %5\n"),
         "nn_linear,nn_poly,nn_fold");
     struct classes s = find_classes(p, 16384, LAYOUT_MULTIPLEXED);
     cr_assert_eq(s.len, 4);
@@ -185,8 +186,8 @@ Test(nn_layout, multiplexed_keeps_pitch_and_block)
         const struct layout *l = &s.p->layouts[s.at[i].candidate[0]];
         uint32_t gap = i < 2 ? 1 : i == 2 ? 2 : 4;
         cr_expect_eq(s.at[i].len, 1);
-        cr_expect(l->pitch == 32 && l->block == 1024 && l->num_ct == 1, "%u: pitch %u block %u", i, l->pitch,
-                  l->block);
+        cr_expect(l->pitch == 32 && l->block == 1024 && l->num_ct == 1, "%u: pitch %u block %u", i,
+                  l->pitch, l->block);
         cr_expect(l->t_h == gap && l->t_w == gap && l->g_h == 1 && l->g_w == 1, "%u", i);
     }
     struct opts o = {.layout = LAYOUT_MULTIPLEXED};

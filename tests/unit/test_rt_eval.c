@@ -669,7 +669,8 @@ Test(operations, memory)
     uint8_t *want = kit_read(out, &size);
     uint64_t least = 0;
     for (int i = 0; i < 4; i++) {
-        struct rt_options options = {.threads = 1 + i % 2, .once = i < 2, .max_memory = i < 2 ? 0 : least};
+        struct rt_options options = {
+            .threads = 1 + i % 2, .once = i < 2, .max_memory = i < 2 ? 0 : least};
         rt_eval *e;
         cr_assert_eq(rt_eval_open_with(&e, &k.program, data, keys, &options, &err), RT_OK, "%s",
                      err.text);
@@ -690,7 +691,8 @@ Test(operations, memory)
     unsigned mib = 0;
     cr_assert_eq(sscanf(strstr(err.text, "at least"), "at least %u MiB", &mib), 1, "%s", err.text);
     tight.max_memory = (uint64_t)mib << 20;
-    cr_assert_eq(rt_eval_open_with(&e, &k.program, data, keys, &tight, &err), RT_OK, "%s", err.text);
+    cr_assert_eq(rt_eval_open_with(&e, &k.program, data, keys, &tight, &err), RT_OK, "%s",
+                 err.text);
     rt_eval_close(e);
     tight.max_memory = (uint64_t)(mib - 1) << 20;
     cr_assert_eq(rt_eval_open_with(&e, &k.program, data, keys, &tight, &err), RT_ERR_MEMORY);

@@ -22,7 +22,8 @@ Test(score, interval)
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         double low, high;
         score_interval(want[i].part, want[i].all, &low, &high);
-        cr_assert(near(low, want[i].low) && near(high, want[i].high), "%zu: %g to %g", i, low, high);
+        cr_assert(near(low, want[i].low) && near(high, want[i].high), "%zu: %g to %g", i, low,
+                  high);
     }
 }
 

@@ -110,7 +110,8 @@ Test(stats, memory_of_one_image_and_of_several)
     cr_expect_eq(m.registers, s.register_bytes);
     cr_expect_gt(m.other, 14 << 20);
     cr_expect_eq(m.least, m.keys + m.plaintexts + m.registers + m.other);
-    cr_expect_eq(m.all, m.least - 2 * (8 * 2 * 16) + s.key_bytes + s.plaintext_bytes, "no limbs in work");
+    cr_expect_eq(m.all, m.least - 2 * (8 * 2 * 16) + s.key_bytes + s.plaintext_bytes,
+                 "no limbs in work");
     cr_expect_eq(m.budget, (uint64_t)11 << 29);
     cr_expect_eq(m.usual, m.all);
     p->max_memory = m.least + 100;

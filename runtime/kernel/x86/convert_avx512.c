@@ -210,9 +210,9 @@ ROW_STAGES(row_tight_sub_far, 1, 1, true)
 typedef void row_function(uint64_t *out, const uint64_t *in, uint64_t *near, size_t r,
                           const struct plan *p, const struct finish *f);
 
-static row_function *const row_functions[8] = {row_loose,     row_loose_far,    row_loose_sub,
-                                               row_loose_sub_far, row_tight,    row_tight_far,
-                                               row_tight_sub, row_tight_sub_far};
+static row_function *const row_functions[8] = {row_loose,         row_loose_far,    row_loose_sub,
+                                               row_loose_sub_far, row_tight,        row_tight_far,
+                                               row_tight_sub,     row_tight_sub_far};
 
 static void head(const struct k_convert *s, const struct target *targets, const struct plan *plans)
 {
@@ -275,7 +275,8 @@ static void convert_avx512(const struct k_convert *s)
         const uint64_t *minuend = s->to[g].minuend;
         bool past = s->far && aligned(out) && out != s->to[g].work;
         far = far || past;
-        unsigned which = (s->to[g].t->mod.bits <= 48 ? 0u : 4u) + (minuend != NULL ? 2u : 0u) + past;
+        unsigned which =
+            (s->to[g].t->mod.bits <= 48 ? 0u : 4u) + (minuend != NULL ? 2u : 0u) + past;
         for (size_t r = 0; r < (size_t)1 << (s->log_n - LOG_ROW); r++) {
             struct finish f = {minuend != NULL ? minuend + r * ROW : NULL, all(s->to[g].c),
                                all(s->to[g].cs), past};

@@ -362,8 +362,8 @@ INLINE void forward_take8(uint64_t *out, size_t out_step, const void *in, size_t
     }
 }
 
-INLINE void forward_move8(uint64_t *out, size_t out_step, const uint64_t *in, size_t step,
-                          size_t k, const struct plan *p, int tight)
+INLINE void forward_move8(uint64_t *out, size_t out_step, const uint64_t *in, size_t step, size_t k,
+                          const struct plan *p, int tight)
 {
     forward_take8(out, out_step, in, step, k, p, tight, 0);
 }
@@ -419,8 +419,8 @@ INLINE void forward_take4(uint64_t *out, size_t out_step, const void *in, size_t
     }
 }
 
-INLINE void forward_move4(uint64_t *out, size_t out_step, const uint64_t *in, size_t step,
-                          size_t k, const struct plan *p, int tight)
+INLINE void forward_move4(uint64_t *out, size_t out_step, const uint64_t *in, size_t step, size_t k,
+                          const struct plan *p, int tight)
 {
     forward_take4(out, out_step, in, step, k, p, tight, 0);
 }
@@ -447,8 +447,8 @@ INLINE void forward_take2(uint64_t *out, size_t out_step, const void *in, size_t
     }
 }
 
-INLINE void forward_move2(uint64_t *out, size_t out_step, const uint64_t *in, size_t step,
-                          size_t k, const struct plan *p, int tight)
+INLINE void forward_move2(uint64_t *out, size_t out_step, const uint64_t *in, size_t step, size_t k,
+                          const struct plan *p, int tight)
 {
     forward_take2(out, out_step, in, step, k, p, tight, 0);
 }

@@ -20,14 +20,15 @@
 #define PLACE_TILE     ((size_t)1 << PLACE_LOG_TILE)
 
 static const uint8_t place_brv3[8] = {0, 4, 2, 6, 1, 5, 3, 7};
-#define PLACE_8(x)   x, (x) + 32, (x) + 16, (x) + 48, (x) + 8, (x) + 40, (x) + 24, (x) + 56
-static const uint8_t place_brv6[64] = {PLACE_8(0), PLACE_8(4), PLACE_8(2), PLACE_8(6), PLACE_8(1), PLACE_8(5), PLACE_8(3), PLACE_8(7)};
+#define PLACE_8(x) x, (x) + 32, (x) + 16, (x) + 48, (x) + 8, (x) + 40, (x) + 24, (x) + 56
+static const uint8_t place_brv6[64] = {PLACE_8(0), PLACE_8(4), PLACE_8(2), PLACE_8(6),
+                                       PLACE_8(1), PLACE_8(5), PLACE_8(3), PLACE_8(7)};
 
 struct place {
-    uint64_t lane[8][8];  /* for each e_high */
-    uint64_t e, step;     /* of the tile; for each unit of brv6(b) */
+    uint64_t lane[8][8]; /* for each e_high */
+    uint64_t e, step;    /* of the tile; for each unit of brv6(b) */
     uint64_t h;
-    size_t tile;          /* target */
+    size_t tile; /* target */
     unsigned log_n;
 };
 

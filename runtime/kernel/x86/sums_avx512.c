@@ -47,8 +47,7 @@ INLINE void sums_loop(const struct k_sums *s, size_t n, const struct sum *z, int
             for (int h = 0; h < 2; h++) {
                 for (int v = 0; v < V; v++) {
                     hi[k][h][v] = z->zero;
-                    lo[k][h][v] =
-                        s->accumulate ? load(s->out[k][h] + i + 8 * (size_t)v) : z->zero;
+                    lo[k][h][v] = s->accumulate ? load(s->out[k][h] + i + 8 * (size_t)v) : z->zero;
                 }
             }
         }
@@ -65,8 +64,7 @@ INLINE void sums_loop(const struct k_sums *s, size_t n, const struct sum *z, int
                     size_t at = i + 8 * (size_t)v;
                     vec y = spread_words(p, spread, s->log_run, at);
                     if (spread != SPREAD_RUN && at % (8u << spread) == 0) {
-                        _mm_prefetch((const char *)(p + (at >> spread) + PLAIN_AHEAD),
-                                     _MM_HINT_T0);
+                        _mm_prefetch((const char *)(p + (at >> spread) + PLAIN_AHEAD), _MM_HINT_T0);
                     }
                     for (int h = 0; h < 2; h++) {
                         lo[k][h][v] = _mm512_madd52lo_epu64(lo[k][h][v], x[h][v], y);

@@ -14,8 +14,8 @@
  */
 INLINE struct reducer divider_of(const struct modulus *m)
 {
-    struct reducer r = {f_consts(m->q),     f_all((double)m->i52), f_ratio(m->i52s), f_all(1.0),
-                        f_ratio(m->ones),   f_all((double)m->r52), f_ratio(m->r52s)};
+    struct reducer r = {f_consts(m->q),   f_all((double)m->i52), f_ratio(m->i52s), f_all(1.0),
+                        f_ratio(m->ones), f_all((double)m->r52), f_ratio(m->r52s)};
     return r;
 }
 
@@ -25,8 +25,8 @@ INLINE void key_finish(uint64_t *out, struct sum sum, const struct k_switch *s, 
 {
     ivec total = sum_reduce(sum, r);
     if (s->base[part] != NULL) {
-        fvec b = f_mul_w(f_from(i_load(s->base[part] + i)), f_all((double)s->c), f_ratio(s->cs),
-                         &r->c);
+        fvec b =
+            f_mul_w(f_from(i_load(s->base[part] + i)), f_all((double)s->c), f_ratio(s->cs), &r->c);
         total = i_from(f_canonical(_mm256_add_pd(b, f_from(total)), &r->c));
     }
     i_store(out, total);

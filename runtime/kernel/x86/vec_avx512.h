@@ -76,8 +76,8 @@ struct consts {
 
 INLINE struct consts consts_of(uint64_t q)
 {
-    struct consts c = {all(q),     all(2 * q), all(4 * q), all(8 * q), all((UINT64_C(1) << 52) - q),
-                       all(MOD_MASK)};
+    struct consts c = {
+        all(q), all(2 * q), all(4 * q), all(8 * q), all((UINT64_C(1) << 52) - q), all(MOD_MASK)};
     return c;
 }
 
