@@ -8,15 +8,15 @@ example=$(cd "$(dirname "$0")/lenet_mnist" && pwd)
 rm -rf "$build/demo"
 mkdir -p "$build/demo/server"
 cd "$build/demo"
-cp "$example/model.yaml" "$example/weights.safetensors" "$example/digit_7.png" .
+cp "$example/model.yaml" "$example/weights.safetensors" "$example/test_100.bin" "$example/digit_7.png" .
 export PATH="$build:$PATH"
 say() {
     [ -z "${2:-}" ] || printf '\n# %s' "$2"
     printf '\n$ %s\n' "$1"
 }
 
-say "weft build model.yaml -o lenet" "The model becomes a program for the server and one for the client."
-weft build model.yaml -o lenet
+say "weft build model.yaml --images=test_100.bin -o lenet" "The model becomes a program for the server and one for the client."
+weft build model.yaml --images=test_100.bin -o lenet
 
 say "./lenet-client keygen keys" "At the hospital: keys, and an encrypted image."
 ./lenet-client keygen keys
