@@ -328,12 +328,12 @@ static void check_group(struct check *c, struct ckks *k)
         (node_int_or(n, KEY_by, 0) == 0 || node_int_or(n, KEY_conjugate, 0) != 0)) {
         REFUSE(c, "a group has no other key products than rotations");
     }
-    if (n->type.kind != KIND_CTX) {
-        REFUSE(c, "a group is of products over QP");
-    }
     uint32_t first = k->group[group];
     if (first == NONE) {
         k->group[group] = c->index;
+    } else if (p->nodes.at[first].type.kind != n->type.kind) {
+        REFUSE(c, "group %lld is over %s", (long long)group,
+               p->nodes.at[first].type.kind == KIND_CTX ? "QP" : "Q");
     } else if (p->nodes.at[first].type.level != n->type.level) {
         REFUSE(c, "group %lld is at level %d", (long long)group, p->nodes.at[first].type.level);
     }

@@ -2,7 +2,7 @@
 /*
  * ckks_group: rotations and the plaintext products that take them become one transform.
  *
- * Reads     pmac over QP and its operands, of the program and its functions.
+ * Reads     pmac and its operands, of the program and its functions.
  * Writes    `group` on pmac, key_mul, raised_mul and lift: one number for each transform.
  * Requires  levels; no registers.
  * Ensures   a product is in at most one group; key_mul (of rotations), raised_mul and lift are in the group
@@ -11,8 +11,8 @@
  * Refuses   programs that have groups already.
  * Algorithm The runtime computes a transform tile by tile, so that a rotated operand meets all of its
  *           plaintexts in the cache and is never written. Products that share an operand are joined
- *           (union-find), if they are of one rank: the number of products over QP on the longest path
- *           to them. A path from group to group raises the rank, which is why there is no circle.
+ *           (union-find), if they are of one rank: the number of products on the longest path
+ *           to them. Those over Q take what is in registers, which they read once for all of them. A path from group to group raises the rank, which is why there is no circle.
  * Cost      linear.
  */
 #include "level.h"
@@ -37,7 +37,7 @@ static uint32_t find_root(struct groups *g, uint32_t i)
 
 static bool is_product(const struct node *n)
 {
-    return n->op == OP_pmac && n->type.kind == KIND_CTX;
+    return n->op == OP_pmac;
 }
 
 /* What the runtime can compute inside a transform */
@@ -113,6 +113,10 @@ static void join(struct groups *g, const uint32_t *product, uint32_t len)
     }
 }
 
+/* Results of a group are all there before one is used, so that they go to memory and come back: that takes
+ * this many operands each, which are in registers anyhow and would otherwise be read for every product. */
+enum { ENOUGH_OPERANDS = 4 };
+
 /* A single product of operands that are in registers anyhow stays a pmac. */
 static void mark(struct groups *g)
 {
@@ -121,18 +125,23 @@ static void mark(struct groups *g)
     const uint32_t *uses = prog_use_counts(g->p);
     uint32_t *gain = arena_array(a, nodes->len, sizeof *gain); /* by root: what is worth a group */
     uint32_t *number = arena_array(a, nodes->len, sizeof *number), groups = 0;
+    uint32_t *operands = arena_array(a, nodes->len, sizeof *operands); /* by root, of products */
     for (uint32_t i = 0; i < nodes->len; i++) {
         if (!is_operand(&nodes->at[i]) || g->inside[i] != uses[i])
             g->inside[i] = 0;
         if (g->inside[i] > 0)
             gain[g->of[i]] += 2;
-        if (g->root[i] != NONE)
+        if (g->root[i] != NONE) {
             gain[find_root(g, i)]++;
+            operands[find_root(g, i)] += nodes->at[i].num_args;
+        }
         number[i] = NONE;
     }
     for (uint32_t i = 0; i < nodes->len; i++) {
         uint32_t root = g->root[i] != NONE ? find_root(g, i) : g->inside[i] > 0 ? g->of[i] : NONE;
         if (root == NONE || gain[root] < 2)
+            continue;
+        if (nodes->at[root].type.kind == KIND_CT && operands[root] < ENOUGH_OPERANDS * gain[root])
             continue;
         if (number[root] == NONE)
             number[root] = groups++;

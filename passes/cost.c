@@ -3,7 +3,7 @@
  * The cost model: nanoseconds of one thread, as a sum of limb operations. l limbs of Q, k of P,
  * digits of alpha limbs. Counts after section A of Han and Ki, "Better bootstrapping for
  * approximate homomorphic encryption" (CT-RSA 2020), for key switching with special primes. Sums of
- * extended products cost what they do in a transform (ckks_group), marked or not yet, because nearly
+ * products cost what they do in a transform (ckks_group), marked or not yet, because nearly
  * all become part of one. Figures from cost.def, or from the file of --cost.
  */
 #include "passes.h"
@@ -93,6 +93,12 @@ double cost_key_mul(struct cost_ring r, int level)
     return key_product(r, level, digits_at(r, level), false);
 }
 
+double cost_key_mul_add(struct cost_ring r, int level)
+{
+    double words = 2 * (level + 1. + r.num_p) * limb(COST_pointwise, r.log_n);
+    return cost_key_mul(r, level) + READ_ALONG * words;
+}
+
 /* One digit, which needs no decomposition */
 double cost_raised_mul(struct cost_ring r, int level)
 {
@@ -151,10 +157,15 @@ double cost_pmac_period(struct cost_ring r, int level, bool extended, uint32_t t
 {
     double limbs = level + 1 + (extended ? (double)r.num_p : 0);
     bool runs = 2. * period < ldexp(1, (int)r.log_n);
-    enum figure mac = runs ? COST_mac_run : COST_mac;
-    if (extended)
-        mac = runs ? COST_transform_mac_run : COST_transform_mac;
-    return 2 * limbs * terms * limb(mac, r.log_n);
+    return 2 * limbs * terms *
+           limb(runs ? COST_transform_mac_run : COST_transform_mac, r.log_n);
+}
+
+/* A product that is no part of a transform: its operands come from memory for it alone. */
+static double single_product(struct cost_ring r, double limbs, const struct node *n)
+{
+    bool runs = 2. * (double)node_int(n, KEY_period) < ldexp(1, (int)r.log_n);
+    return 2 * limbs * n->num_args * limb(runs ? COST_mac_run : COST_mac, r.log_n);
 }
 
 static double cost_nodes(const struct prog *p, const struct nodes *nodes);
@@ -203,6 +214,8 @@ static double cost_in(const struct prog *p, const struct nodes *nodes, const str
         return parts / 2 * divide(r.log_n, drop, x->level + 1 - drop);
     }
     case OP_pmac:
+        if (p->num_regs > 0 && !node_attr(n, KEY_group))
+            return single_product(r, limbs, n);
         return cost_pmac_period(r, x->level, extended, n->num_args,
                                 (uint32_t)node_int(n, KEY_period));
     case OP_mul:

@@ -66,6 +66,7 @@ double cost_pointwise(uint32_t log_n); /* one limb: add, or multiply */
 double cost_mac(uint32_t log_n);       /* one limb of a plaintext or key product */
 double cost_decompose(struct cost_ring r, int level);
 double cost_key_mul(struct cost_ring r, int level);
+double cost_key_mul_add(struct cost_ring r, int level); /* and the sum that takes it */
 double cost_mod_down(struct cost_ring r, int level);
 double cost_raised_mul(struct cost_ring r, int level);
 double cost_rescale(struct cost_ring r, int level);

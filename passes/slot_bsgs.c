@@ -261,15 +261,15 @@ static double way_cost(const struct work *w, const struct search *s, const struc
 {
     struct cost_ring r = w->ring;
     double decompose = cost_decompose(r, w->level), key = cost_key_mul(r, w->level);
-    double down = cost_mod_down(r, w->level);
+    double down = cost_mod_down(r, w->level), key_add = cost_key_mul_add(r, w->level);
     struct count in = way->in, out = way->out;
     double turn = key, inner_turn = cost_inner_key_mul(r, w->level);
-    double common = in.moving * decompose + out.moved * (decompose + key);
+    double common = in.moving * decompose + out.moved * (decompose + key_add);
     if (s->from_raised) {
         double limbs = w->level + 1 + (double)r.num_p, sum = 2 * limbs * cost_pointwise(r.log_n);
         turn = s->copies * cost_raised_mul(r, w->level) + (s->copies - 1) * sum;
         inner_turn = s->copies == 1 ? cost_inner_raised_mul(r, w->level) : turn;
-        common = out.moved * (decompose + key);
+        common = out.moved * (decompose + key_add);
     }
     double products = cost_pmac_period(r, w->level, false, s->num_terms, s->period);
     double extended = cost_pmac_period(r, w->level, true, s->num_terms, s->period);

@@ -262,7 +262,8 @@ struct rt_baby {
  *     out[k] = sum over i < count of plaintext plain[k * count + i] (UINT32_MAX: none) * baby[i].
  * The same words as of rt_key_mul, rt_lift, rt_raised_mul and rt_pmac, but the operands are never written to
  * memory. The results are CTX registers, all distinct and none of the inputs; all operands are at one level
- * and scale, the plaintexts of a result, at least one, are extended, at that level and of one scale. Any
+ * and scale, the plaintexts of a result, at least one, are extended, at that level and of one scale. Where the
+ * plaintexts are not extended, all operands are CT as they are, and so are the results. Any
  * count; up to 64 operands cost one pass over the results, each further 64 another. */
 void rt_transform(rt_eval *e, const uint32_t *out, uint32_t num_out, const struct rt_baby *baby,
                   uint32_t count, const uint32_t *plain);

@@ -29,7 +29,7 @@
 static const char op[] = "rt_transform";
 
 enum source {
-    READY,  /* a register as it is */
+    READY,  /* a register as it is, of the kind of the results */
     LIFTED, /* times P: no limbs modulo the p */
     SWITCHED
 };
@@ -44,6 +44,7 @@ struct transform {
     rt_eval *e;
     struct operand operand[GROUP];
     size_t count; /* of the operands in work */
+    bool extended; /* over QP, else over Q: then all operands are READY */
     struct ring_basis b;
     unsigned log_tile;
     const uint32_t *out;
@@ -58,13 +59,17 @@ struct transform {
 /* ---- checks ------------------------------------------------------------------------------------ */
 
 /* The register that gives level and scale; NULL: a mistake is kept. */
-static const struct eval_reg *check_operand(rt_eval *e, const struct rt_baby *y)
+static const struct eval_reg *check_operand(rt_eval *e, const struct rt_baby *y, bool extended)
 {
     bool rotated = y->digits != UINT32_MAX;
-    const struct eval_reg *x =
-        rt_eval_in(e, op, y->base,
-                   rotated ? 1u << EVAL_CT : 1u << EVAL_CT | 1u << EVAL_CTX | 1u << EVAL_RAISED);
+    unsigned kinds = 1u << EVAL_CT;
+    kinds |= rotated || !extended ? 0 : 1u << EVAL_CTX | 1u << EVAL_RAISED;
+    const struct eval_reg *x = rt_eval_in(e, op, y->base, kinds);
     if (x == NULL) {
+        return NULL;
+    }
+    if (rotated && !extended) {
+        rt_eval_mistake(e, op, "a rotated operand of plaintexts that are not extended");
         return NULL;
     }
     if (rotated) {
@@ -90,11 +95,12 @@ static const struct eval_reg *check_operand(rt_eval *e, const struct rt_baby *y)
 }
 
 /* All operands; the first register is the result. */
-static const struct eval_reg *check_operands(rt_eval *e, const struct rt_baby *baby, uint32_t count)
+static const struct eval_reg *check_operands(rt_eval *e, const struct rt_baby *baby,
+                                             uint32_t count, bool extended)
 {
     const struct eval_reg *first = NULL;
     for (uint32_t i = 0; i < count; i++) {
-        const struct eval_reg *x = check_operand(e, &baby[i]);
+        const struct eval_reg *x = check_operand(e, &baby[i], extended);
         if (x == NULL) {
             return NULL;
         }
@@ -107,9 +113,19 @@ static const struct eval_reg *check_operands(rt_eval *e, const struct rt_baby *b
     return first;
 }
 
+/* Is the first plaintext there is for values over QP? */
+static bool is_extended(const rt_eval *e, const uint32_t *plain, uint32_t count)
+{
+    uint32_t i = 0;
+    while (i < count && plain[i] >= e->num_plains) {
+        i++;
+    }
+    return i == count || e->plains[plain[i]].extended;
+}
+
 /* The scale of a result with these plaintexts; 0: a mistake is kept. */
 static double check_plains(rt_eval *e, const uint32_t *plain, uint32_t count,
-                           const struct eval_reg *x)
+                           const struct eval_reg *x, bool extended)
 {
     const struct eval_plain *first = NULL;
     for (uint32_t i = 0; i < count; i++) {
@@ -122,9 +138,10 @@ static double check_plains(rt_eval *e, const uint32_t *plain, uint32_t count,
         }
         const struct eval_plain *p = &e->plains[plain[i]];
         first = first == NULL ? p : first;
-        if (p->level != x->level || !p->extended) {
-            rt_eval_mistake(e, op, "plaintext %u is for level %d%s, the operands are at level %d",
-                            plain[i], p->level, p->extended ? " extended" : "", x->level);
+        if (p->level != x->level || p->extended != extended) {
+            rt_eval_mistake(e, op, "plaintext %u is for level %d%s, the operands are at level %d%s",
+                            plain[i], p->level, p->extended ? " extended" : "", x->level,
+                            extended ? " extended" : "");
             return 0;
         }
         if (!core_same_scale(p->scale, first->scale)) {
@@ -142,7 +159,7 @@ static double check_plains(rt_eval *e, const uint32_t *plain, uint32_t count,
 }
 
 static bool check_out(rt_eval *e, const uint32_t *out, uint32_t k, const struct rt_baby *baby,
-                      uint32_t count, int32_t level)
+                      uint32_t count, int32_t level, bool extended)
 {
     bool shared = false;
     for (uint32_t i = 0; i < k; i++) {
@@ -155,16 +172,16 @@ static bool check_out(rt_eval *e, const uint32_t *out, uint32_t k, const struct 
         rt_eval_mistake(e, op, "result and operand, or two results, share register %u", out[k]);
         return false;
     }
-    return rt_eval_out(e, op, out[k], EVAL_CTX, level) != NULL;
+    return rt_eval_out(e, op, out[k], extended ? EVAL_CTX : EVAL_CT, level) != NULL;
 }
 
 /* ---- operands ---------------------------------------------------------------------------------- */
 
-static struct operand operand_of(rt_eval *e, const struct rt_baby *y)
+static struct operand operand_of(rt_eval *e, const struct rt_baby *y, bool extended)
 {
     const struct eval_reg *x = &e->regs[y->base];
     bool rotated = y->digits != UINT32_MAX;
-    struct operand o = {.source = x->kind == EVAL_CTX ? READY : LIFTED, .at = x->at};
+    struct operand o = {.source = x->kind == EVAL_CTX || !extended ? READY : LIFTED, .at = x->at};
     if (rotated || x->kind == EVAL_RAISED) {
         enum rt_key_kind kind = rotated ? RT_KEY_ROTATE : RT_KEY_RAISED;
         o.source = SWITCHED;
@@ -226,8 +243,11 @@ static bool make_tile(const struct transform *t, size_t index, size_t limb, size
     part[0] = to[0];
     part[1] = to[1];
     if (o->source == READY) {
-        part[0] = o->at + limb * r->n + at;
-        part[1] = part[0] + ring_words(r, t->b);
+        for (size_t i = 0; i < 2; i++) {
+            const uint64_t *from = o->at + i * ring_words(r, t->b) + limb * r->n + at;
+            /* read many times; where they lie they would fight for the same lines of a cache */
+            part[i] = t->num_out <= t->most ? from : memcpy(to[i], from, tile * sizeof *from);
+        }
     } else if (o->source == LIFTED) {
         if (limb > t->b.level) {
             return false;
@@ -440,7 +460,7 @@ static void take_group(struct transform *t, const struct rt_baby *baby, uint32_t
             (room > t->e->limb_words || (t->count + 1) * t->num_out > EVAL_LIMB_PLAINS)) {
             break; /* never the first: see most_results */
         }
-        t->operand[t->count] = operand_of(t->e, &baby[t->count]);
+        t->operand[t->count] = operand_of(t->e, &baby[t->count], t->extended);
     }
 }
 
@@ -492,6 +512,26 @@ static uint32_t most_results(const rt_eval *e)
     return (uint32_t)(most < EVAL_LIMB_PLAINS ? most : EVAL_LIMB_PLAINS);
 }
 
+/*
+ * The same where operands are READY: reading them again for some results more is little beside writing and
+ * reading sums of some operands, so that a limb of all plaintexts of the results at a time has room.
+ */
+static uint32_t most_ready(const rt_eval *e, uint32_t num_out, uint32_t count,
+                           const uint32_t *plain)
+{
+    size_t largest = 1;
+    for (uint32_t k = 0; k < num_out; k++) {
+        size_t room = 0;
+        for (uint32_t i = 0; i < count; i++) {
+            uint32_t index = plain[(size_t)k * count + i];
+            room += index != UINT32_MAX ? rt_eval_plain_room(e, &e->plains[index]) : 0;
+        }
+        largest = room > largest ? room : largest;
+    }
+    size_t most = e->limb_words / largest;
+    return most == 0 ? 1 : most < num_out ? (uint32_t)most : num_out;
+}
+
 void rt_transform(rt_eval *e, const uint32_t *out, uint32_t num_out, const struct rt_baby *baby,
                   uint32_t count, const uint32_t *plain)
 {
@@ -499,18 +539,20 @@ void rt_transform(rt_eval *e, const uint32_t *out, uint32_t num_out, const struc
         rt_eval_mistake(e, op, "no %s", count == 0 ? "operands" : "results");
         return;
     }
-    const struct eval_reg *x = check_operands(e, baby, count);
+    bool extended = is_extended(e, plain, count);
+    const struct eval_reg *x = check_operands(e, baby, count, extended);
     if (x == NULL) {
         return;
     }
     for (uint32_t k = 0; k < num_out; k++) {
-        if (check_plains(e, plain + (size_t)k * count, count, x) == 0 ||
-            !check_out(e, out, k, baby, count, x->level)) {
+        if (check_plains(e, plain + (size_t)k * count, count, x, extended) == 0 ||
+            !check_out(e, out, k, baby, count, x->level, extended)) {
             return;
         }
     }
     struct transform t = {.e = e,
-                          .b = {(unsigned)x->level, e->ctx->ring->n_p},
+                          .extended = extended,
+                          .b = {(unsigned)x->level, extended ? e->ctx->ring->n_p : 0},
                           .out = out,
                           .num_out = num_out,
                           .stride = count,
@@ -518,7 +560,8 @@ void rt_transform(rt_eval *e, const uint32_t *out, uint32_t num_out, const struc
     if (all_kept(e, plain, (size_t)num_out * count)) {
         do_limbs(&t, baby, count, plain, 0, ring_limbs(t.b), false);
     } else {
-        uint32_t most = most_results(e);
+        uint32_t most = most_results(e), ready = most_ready(e, num_out, count, plain);
+        most = extended || most < ready ? most : ready;
         for (uint32_t first = 0; first < num_out; first += t.num_out) {
             t.out = out + first;
             t.num_out = num_out - first < most ? num_out - first : most;
@@ -528,7 +571,7 @@ void rt_transform(rt_eval *e, const uint32_t *out, uint32_t num_out, const struc
         }
     }
     for (uint32_t k = 0; k < num_out; k++) {
-        eval_set(&e->regs[out[k]], EVAL_CTX, x->level,
-                 check_plains(e, plain + (size_t)k * count, count, x));
+        eval_set(&e->regs[out[k]], extended ? EVAL_CTX : EVAL_CT, x->level,
+                 check_plains(e, plain + (size_t)k * count, count, x, extended));
     }
 }

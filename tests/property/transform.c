@@ -14,7 +14,7 @@
 #define TOP    4
 #define BABIES 70u /* more than one group */
 #define OUTS   5u
-#define KINDS  8u /* of plaintexts, each at three levels */
+#define KINDS  8u /* of plaintexts, each at three levels, over QP and over Q */
 #define LEVELS 3
 
 /* Registers */
@@ -80,12 +80,14 @@ static void make_bed(struct bed *d, unsigned log_n, int threads)
     for (uint32_t i = 0; i < 2 * n; i++) {
         v[i] = (double)(i * i % 17) / 8 - 1;
     }
-    for (int level = TOP; level > TOP - LEVELS; level--) {
-        for (uint32_t i = 0; i < KINDS; i++) {
-            static const uint32_t share[] = {1, 1, 1, 2, 4, 32, UINT32_MAX, UINT32_MAX};
-            uint32_t period = share[i] > n ? 1 : n / share[i];
-            /* a vector of `period` values, repeated */
-            kit_plain(k, v + i, period, period, level, true, 0x1p40);
+    for (int extended = 1; extended >= 0; extended--) {
+        for (int level = TOP; level > TOP - LEVELS; level--) {
+            for (uint32_t i = 0; i < KINDS; i++) {
+                static const uint32_t share[] = {1, 1, 1, 2, 4, 32, UINT32_MAX, UINT32_MAX};
+                uint32_t period = share[i] > n ? 1 : n / share[i];
+                /* a vector of `period` values, repeated */
+                kit_plain(k, v + i, period, period, level, extended, 0x1p40);
+            }
         }
     }
     sys_free(v);
@@ -138,14 +140,14 @@ static void put_inputs(rt_eval *e, int32_t level, uint64_t *random)
     }
 }
 
-static struct rt_baby draw_baby(const struct bed *d, int32_t level, uint64_t *random)
+static struct rt_baby draw_baby(const struct bed *d, int32_t level, bool extended, uint64_t *random)
 {
     uint32_t n = d->kit.model.input.n;
     uint32_t key = (uint32_t)(kit_random(random) % ROTATIONS);
     key = level == TOP ? key & ~1u : key; /* the others do not reach it */
     int64_t by = (rotations[key] + n) % n;
     uint32_t which = (uint32_t)(kit_random(random) % 2);
-    switch (kit_random(random) % 8) {
+    switch (extended ? kit_random(random) % 8 : 0) {
     case 0:
         return (struct rt_baby){UINT32_MAX, X0 + which, 0};
     case 1:
@@ -172,14 +174,14 @@ static void check_key_mul_add(rt_eval *e, uint32_t product, const struct rt_baby
 }
 
 /* Register `out`: what the operand stands for. */
-static uint32_t separate(rt_eval *e, uint32_t out, const struct rt_baby *y)
+static uint32_t separate(rt_eval *e, uint32_t out, const struct rt_baby *y, bool extended)
 {
     if (y->digits != UINT32_MAX) {
         rt_key_mul(e, out, y->digits, y->base, y->by);
         check_key_mul_add(e, out, y);
     } else if (y->base == RAISED) {
         rt_raised_mul(e, out, RAISED, y->by);
-    } else if (y->base < D0) {
+    } else if (y->base < D0 && extended) {
         rt_lift(e, out, y->base);
     } else {
         return y->base;
@@ -204,10 +206,10 @@ static void check(struct bed *d, uint32_t k, const uint32_t *each, uint32_t coun
     cr_assert_eq(e->error.status, RT_OK, "%s", e->error.text);
     const struct eval_reg *got = &e->regs[OUT + k];
     const struct eval_reg *want = &e->regs[SUM];
-    cr_assert_eq(got->kind, EVAL_CTX);
+    cr_assert_eq(got->kind, want->kind);
     cr_assert_eq(got->level, level);
     cr_assert_eq(got->scale, want->scale);
-    size_t words = 2 * rt_eval_part_words(e, EVAL_CTX, level);
+    size_t words = 2 * rt_eval_part_words(e, (enum eval_kind)want->kind, level);
     for (size_t i = 0; i < words; i++) {
         cr_assert_eq(got->at[i], want->at[i],
                      "cpu %d, %u slices, level %d, %u operands: result %u word %zu",
@@ -216,14 +218,15 @@ static void check(struct bed *d, uint32_t k, const uint32_t *each, uint32_t coun
 }
 
 static void one(struct bed *d, uint32_t count, uint32_t num_out, int32_t level, unsigned missing,
-                uint64_t *random)
+                bool extended, uint64_t *random)
 {
     rt_eval *e = d->e;
     struct rt_baby baby[BABIES];
     uint32_t plain[OUTS * BABIES], out[OUTS], each[BABIES];
+    unsigned plains = (unsigned)(TOP - level + (extended ? 0 : LEVELS)) * KINDS;
     put_inputs(e, level, random);
     for (uint32_t i = 0; i < count; i++) {
-        baby[i] = draw_baby(d, level, random);
+        baby[i] = draw_baby(d, level, extended, random);
     }
     for (uint32_t k = 0; k < num_out; k++) {
         out[k] = OUT + k;
@@ -232,15 +235,15 @@ static void one(struct bed *d, uint32_t count, uint32_t num_out, int32_t level, 
             bool none = kit_random(random) % 8 < missing;
             plain[k * count + i] =
                 none ? UINT32_MAX
-                     : (uint32_t)((unsigned)(TOP - level) * KINDS + kit_random(random) % kinds);
+                     : (uint32_t)(plains + kit_random(random) % kinds);
         }
         uint32_t there = (uint32_t)(kit_random(random) % count);
-        plain[k * count + there] = (uint32_t)(TOP - level) * KINDS;
+        plain[k * count + there] = plains;
     }
     rt_transform(e, out, num_out, baby, count, plain);
     cr_assert_eq(e->error.status, RT_OK, "%s", e->error.text);
     for (uint32_t i = 0; i < count; i++) {
-        each[i] = separate(e, EACH + i, &baby[i]);
+        each[i] = separate(e, EACH + i, &baby[i], extended);
     }
     for (uint32_t k = 0; k < num_out; k++) {
         check(d, k, each, count, plain + k * count, level);
@@ -260,9 +263,11 @@ static void random_transforms(unsigned log_n, int threads, unsigned rounds)
             uint32_t most = i % 4 == 3 ? BABIES : 24;
             uint32_t count = 1 + (uint32_t)(kit_random(&random) % most);
             uint32_t num_out = 1 + (uint32_t)(kit_random(&random) % OUTS);
-            one(&d, count, num_out, level, (unsigned)(kit_random(&random) % 9), &random);
+            bool extended = i % 3 != 2;
+            one(&d, count, num_out, level, (unsigned)(kit_random(&random) % 9), extended, &random);
         }
-        one(&d, BABIES, 1, TOP - 1, 0, &random);
+        one(&d, BABIES, 1, TOP - 1, 0, true, &random);
+        one(&d, BABIES, OUTS, TOP - 1, 0, false, &random);
     }
     drop_bed(&d);
 }
