@@ -136,7 +136,8 @@ bool core_residues_ok(const uint64_t *x, size_t n, uint64_t q);
 
 /*
  * Writes to a temporary name beside `path`. h: kind, flags, fingerprint, model_hash, key_id and the
- * payload's length are the caller's. Secret keys get mode 0600, everything else 0644.
+ * payload's length are the caller's. Secret keys get mode 0600, everything else
+ * 0666 less the mask of the process.
  */
 struct core_writer;
 enum rt_status core_writer_open(struct core_writer **out, const char *path,

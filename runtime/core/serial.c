@@ -236,13 +236,21 @@ static bool write_all(int fd, const void *data, size_t bytes)
     return true;
 }
 
-#define SUFFIX ".XXXXXX"
+#define SUFFIX ".000000"
+
+/* The temporary name with number `i` of those that this process may take */
+static void number_name(struct core_writer *w, unsigned i)
+{
+    size_t stem = strlen(w->temporary) - (sizeof SUFFIX - 2);
+    unsigned number = ((unsigned)getpid() + i) % 1000000;
+    (void)snprintf(w->temporary + stem, sizeof SUFFIX - 1, "%06u", number);
+}
 
 /*
  * A file without a name where the file system can (w->named says): it vanishes with the process, however
- * that ends. -1 and errno on failure. Mode 0600.
+ * that ends. -1 and errno on failure. The mode is less what the process's mask forbids.
  */
-static int create(struct core_writer *w)
+static int create(struct core_writer *w, mode_t mode)
 {
     char *slash = strrchr(w->path, '/');
     const char *folder = slash == NULL ? "." : slash == w->path ? "/" : w->path;
@@ -251,23 +259,28 @@ static int create(struct core_writer *w)
     }
     int fd = access("/proc/self/fd", X_OK) != 0 /* what give_name() needs */
                  ? -1
-                 : open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+                 : open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, mode);
     if (slash != NULL) {
         *slash = '/';
     }
     w->named = fd < 0;
-    return fd >= 0 ? fd : mkostemp(w->temporary, O_CLOEXEC);
+    for (unsigned i = 0; fd < 0 && i < 1000; i++) {
+        number_name(w, i);
+        fd = open(w->temporary, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, mode);
+        if (fd < 0 && errno != EEXIST) {
+            break;
+        }
+    }
+    return fd;
 }
 
 /* The temporary name, for the moment from here to the renaming. */
 static bool give_name(struct core_writer *w)
 {
     char self[32];
-    size_t stem = strlen(w->temporary) - (sizeof SUFFIX - 2);
     (void)snprintf(self, sizeof self, "/proc/self/fd/%d", w->fd);
     for (unsigned i = 0; i < 1000 && !w->named; i++) {
-        unsigned number = ((unsigned)getpid() + i) % 1000000;
-        (void)snprintf(w->temporary + stem, sizeof SUFFIX - 1, "%06u", number);
+        number_name(w, i);
         w->named = linkat(AT_FDCWD, self, AT_FDCWD, w->temporary, AT_SYMLINK_FOLLOW) == 0;
         if (!w->named && errno != EEXIST) {
             break;
@@ -302,7 +315,7 @@ enum rt_status core_writer_open(struct core_writer **out, const char *path,
     w->header.checksum = 0;
     XXH3_64bits_reset(&w->hash);
     XXH3_64bits_update(&w->hash, &w->header, HASHED_BYTES);
-    w->fd = create(w);
+    w->fd = create(w, h->kind == RT_KIND_SECRET_KEY ? 0600 : 0666);
     if (w->fd < 0) {
         enum rt_status status = core_fail(err, RT_ERR_IO, "%s: cannot create a file beside it: %s",
                                           path, strerror(errno));
@@ -311,8 +324,7 @@ enum rt_status core_writer_open(struct core_writer **out, const char *path,
     }
     /* The real header follows when the checksum is known: until then the file has no magic. */
     const struct core_header blank = {{0}, 0, 0, 0, 0, 0, 0, 0, 0, 0};
-    if ((h->kind != RT_KIND_SECRET_KEY && fchmod(w->fd, 0644) != 0) ||
-        !write_all(w->fd, &blank, sizeof blank)) {
+    if (!write_all(w->fd, &blank, sizeof blank)) {
         enum rt_status status = write_failed(w, err);
         core_writer_abandon(w);
         return status;
