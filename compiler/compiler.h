@@ -493,4 +493,9 @@ void link_check(struct arena *a, const struct cli *c);
 void link_sources(struct arena *a, const struct generated *g, const char *folder);
 void link_binaries(struct arena *a, const struct cli *c, const struct generated *g);
 
+/* ---- signals.c */
+/* From now on SIGINT, SIGTERM and SIGHUP only make signals_caught() true, and what waits returns EINTR. */
+void signals_catch(void);
+bool signals_caught(void);
+
 #endif

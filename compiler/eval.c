@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,35 +19,11 @@
 
 /* ---- interruption and progress -------------------------------------------------------------- */
 
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int number)
-{
-    interrupted = number;
-}
-
-/* No SA_RESTART: a read from the program must end. */
-static void catch_signals(void)
-{
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    struct sigaction act = {.sa_handler = on_signal};
-    sigemptyset(&act.sa_mask);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        sigaction(numbers[i], &act, NULL);
-    }
-}
-
-bool eval_interrupted(void)
-{
-    return interrupted != 0;
-}
-
 void eval_begin(struct eval *e, const char *what, uint64_t from)
 {
     e->what = what;
     e->began = driver_seconds();
     e->from = from;
-    catch_signals(); /* again: the C compiler's run has its own */
 }
 
 static void progress(const struct eval *e, uint64_t done, uint64_t all)
@@ -60,7 +35,7 @@ static void progress(const struct eval *e, uint64_t done, uint64_t all)
     uint64_t left = (uint64_t)(each * (double)(all - done));
     fprintf(stderr, "\r%s %" PRIu64 " of %" PRIu64 ", %" PRIu64 ":%02u:%02u to go\033[K", e->what,
             done, all, left / 3600, (unsigned)(left / 60 % 60), (unsigned)(left % 60));
-    if (done == all || interrupted) {
+    if (done == all || signals_caught()) {
         fprintf(stderr, "\r\033[K");
     }
 }
@@ -68,10 +43,10 @@ static void progress(const struct eval *e, uint64_t done, uint64_t all)
 void eval_step(struct eval *e, uint64_t done, uint64_t all)
 {
     progress(e, done, all);
-    if (interrupted || driver_seconds() - e->saved > SECONDS_BETWEEN_STATES) {
+    if (signals_caught() || driver_seconds() - e->saved > SECONDS_BETWEEN_STATES) {
         eval_save(e);
     }
-    if (interrupted) {
+    if (signals_caught()) {
         diag_fatal(NO_LOC, "interrupted, %s %" PRIu64 " of %" PRIu64 "; --resume goes on", e->what,
                    done, all);
     }
@@ -149,7 +124,7 @@ static void open_work(struct eval *e)
     if (c->resume) {
         eval_load(e);
     }
-    catch_signals();
+    signals_catch();
     eval_save(e); /* what cannot be written is found before the work */
 }
 

@@ -33,7 +33,6 @@ void eval_load(struct eval *e); /* --resume; refuses the state of other work */
 void eval_begin(struct eval *e, const char *what, uint64_t from);
 /* After each image: progress, the state now and then; ends the program when the user interrupted it. */
 void eval_step(struct eval *e, uint64_t done, uint64_t all);
-bool eval_interrupted(void);
 
 /* ---- eval_run.c: encrypted images [first, end) through the program */
 void eval_encrypted(struct eval *e, uint64_t end);

@@ -183,14 +183,14 @@ void eval_encrypted(struct eval *e, uint64_t end)
     char *text = NULL;
     size_t room = 0;
     bool good = true;
-    while (good && !eval_interrupted() && getline(&text, &room, c.out) > 0) {
+    while (good && !signals_caught() && getline(&text, &room, c.out) > 0) {
         good = take_line(e, text);
-        if (good && !eval_interrupted()) {
+        if (good && !signals_caught()) {
             eval_step(e, e->encrypted.images, end);
         }
     }
     free(text);
-    bool stopped = eval_interrupted();
+    bool stopped = signals_caught();
     bool finished = finish(&c, stopped || !good);
     eval_save(e);
     if (stopped) {

@@ -157,24 +157,6 @@ static struct args command(struct arena *a, const struct cli *c)
     return v;
 }
 
-/* While compilers run, a signal ends them first and then us, through the ordinary clean-up. */
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int number)
-{
-    interrupted = number;
-}
-
-static void catch_signals(void)
-{
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    struct sigaction act = {.sa_handler = on_signal};
-    sigemptyset(&act.sa_mask);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        sigaction(numbers[i], &act, NULL);
-    }
-}
-
 /* A command that is running; those of one step run beside each other. */
 struct job {
     pid_t child;
@@ -208,7 +190,7 @@ static int wait_for(const struct jobs *jobs, uint32_t k)
 {
     int status = 0;
     for (;;) {
-        for (uint32_t i = k; interrupted && i < jobs->len; i++) {
+        for (uint32_t i = k; signals_caught() && i < jobs->len; i++) {
             kill(jobs->at[i].child, SIGTERM);
         }
         if (waitpid(jobs->at[k].child, &status, 0) >= 0) {
@@ -231,7 +213,7 @@ static void finish(struct jobs *jobs)
         }
     }
     jobs->len = 0;
-    if (interrupted) {
+    if (signals_caught()) {
         diag_fatal(NO_LOC, "interrupted");
     }
     if (failed) {
@@ -271,7 +253,7 @@ static void make_temp(const char *name)
         temp_folder[0] = 0;
         diag_fatal(NO_LOC, "cannot write beside '%s': %s", name, strerror(errno));
     }
-    catch_signals();
+    signals_catch(); /* compilers are ended first */
     if (!registered) {
         registered = atexit(remove_temp) == 0;
     }

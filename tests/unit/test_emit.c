@@ -303,6 +303,27 @@ Test(emit, sum_into_the_buffer_of_an_operand)
     after(s, "rt_add(e, 15, 15, 14);");
 }
 
+/* A key product that only the next sum takes is added where it is made; not where something else takes it too. */
+Test(emit, key_product_into_a_sum)
+{
+    static uint32_t sum[] = {2, 4}, operands[] = {5, 5, 5};
+    for (int alone = 0; alone < 2; alone++) {
+        struct fixture f = tiny();
+        struct c_output out;
+        struct node *n = f.p->nodes.at;
+        n[5].op = OP_add; /* was the lift beside the key products %2 and %4 */
+        n[5].args = sum;
+        n[5].num_args = 2;
+        n[5].reg = n[2].reg;
+        if (alone)
+            n[6].args = operands;
+        c_emit(f.p, NULL, &out, f.p->arena);
+        const char *s = after(out.model_c.s, "rt_key_mul(e, 2, 1, 0, 1);");
+        s = after(s, alone ? "rt_key_mul_add(e, 2, 3, 0, 5);" : "rt_key_mul(e, 4, 3, 0, 5);");
+        cr_assert_eq(strstr(s, "rt_add(e, 2, 2, 4);") == NULL, alone);
+    }
+}
+
 Test(emit, without_registers_is_refused, .exit_code = 1)
 {
     struct fixture f = tiny();
